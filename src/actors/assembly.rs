@@ -1,0 +1,365 @@
+//! Puts the answers of all brands together into the one commit of a chunk. Pure: what it needs from
+//! the database has been read before.
+
+use std::collections::HashMap;
+
+use billing::ids::Predicate;
+use chrono::NaiveDate;
+
+use super::brand::Verdict;
+use super::chunk::{Candidate, Chunk, RunKind, Source};
+use super::directory::Directory;
+use super::flight::Complete;
+use super::keys::Keys;
+use crate::store::commit::{
+    Commit, DISPOSITION_COLUMNS, NewConflict, NewFailures, NewRejection, Settlement, UsageDelta,
+};
+use crate::store::copy::{self, Row};
+use crate::store::cursor::Totals;
+use crate::store::keys::CommittedKey;
+use crate::store::ledger::StoredContent;
+
+/// A chunk ready to be committed, and the keys to publish afterwards.
+pub struct Assembled {
+    pub commit: Commit,
+    pub keys: Vec<CommittedKey>,
+}
+
+/// What the ledger knows when it puts a chunk together.
+pub struct Basis<'a> {
+    pub fence: i64,
+    /// Last position and last entry that are committed.
+    pub sequence: i64,
+    pub entry: i64,
+    pub keys: &'a Keys,
+    pub directory: &'a Directory,
+    /// What the entries say that suspects are compared with; see [`suspected_entries`].
+    pub stored: &'a HashMap<i64, StoredContent>,
+}
+
+/// A chunk whose parts do not add up: a bug, which must not reach the database.
+#[derive(Debug, thiserror::Error)]
+#[error("chunk {chunk} has {dispositions} dispositions for {positions} positions")]
+pub struct DoesNotTile {
+    chunk: i64,
+    dispositions: i64,
+    positions: i64,
+}
+
+/// The entries whose content must be read, to tell duplicates from conflicts.
+pub fn suspected_entries(complete: &Complete, keys: &Keys) -> Vec<i64> {
+    let chunk = &complete.chunk;
+    let mut entries = Vec::new();
+    for (slice, answer) in chunk.slices.iter().zip(&complete.answers) {
+        for (&index, verdict) in slice.candidates.iter().zip(&answer.verdicts) {
+            if matches!(verdict, Verdict::Suspect { .. }) {
+                let key = chunk.candidates[index as usize].key;
+                entries.extend(keys.get(slice.brand.no, key).map(|counted| counted.entry));
+            }
+        }
+    }
+    entries
+}
+
+/// Puts the chunk together.
+///
+/// # Errors
+/// [`DoesNotTile`] if a position has no disposition or two.
+pub fn assemble(complete: &Complete, basis: &Basis<'_>) -> Result<Assembled, DoesNotTile> {
+    let chunk = &complete.chunk;
+    let mut assembly = Assembly::new(chunk, basis);
+    let mut next = vec![0; chunk.slices.len()];
+    for (index, candidate) in chunk.candidates.iter().enumerate() {
+        let slice = candidate.slice as usize;
+        let verdict = complete.answers[slice].verdicts[next[slice]];
+        next[slice] += 1;
+        assembly.candidate(index, candidate, verdict);
+    }
+    for answer in &complete.answers {
+        assembly.commit.usage.extend(&answer.usage);
+    }
+    assembly.others();
+    assembly.finish()
+}
+
+struct Assembly<'a> {
+    chunk: &'a Chunk,
+    basis: &'a Basis<'a>,
+    commit: Commit,
+    keys: Vec<CommittedKey>,
+    /// Candidates that this chunk counts, by their place in `keys`; filled when a suspect asks.
+    counted: Vec<usize>,
+}
+
+impl<'a> Assembly<'a> {
+    fn new(chunk: &'a Chunk, basis: &'a Basis<'a>) -> Self {
+        let mut rows = copy::header();
+        rows.reserve(chunk.row_bytes() + copy::TRAILER.len());
+        let (sequence, stored_at) = match &chunk.source {
+            Source::Stream { last, stored_at, .. } => (*last, Some(*stored_at)),
+            Source::Retry { .. } => (basis.sequence, None),
+        };
+        let commit = Commit {
+            fence: basis.fence,
+            chunk: chunk.no,
+            epoch: chunk.epoch,
+            sequence_before: basis.sequence,
+            sequence,
+            stored_at,
+            entry: basis.entry,
+            rows,
+            dispositions: copy::header(),
+            ..Commit::default()
+        };
+        Self { chunk, basis, commit, keys: Vec::new(), counted: Vec::new() }
+    }
+
+    fn candidate(&mut self, index: usize, candidate: &Candidate, verdict: Verdict) {
+        let outcome = match verdict {
+            Verdict::Counted { usage_day } => self.count(index, candidate, usage_day),
+            Verdict::Duplicate => Outcome::Duplicate,
+            Verdict::Suspect { usage_day } => self.suspect(index, candidate, usage_day),
+        };
+        match &self.chunk.source {
+            Source::Stream { .. } => self.dispose(candidate, &outcome),
+            Source::Retry { asked_by, rejections, .. } => {
+                let settlement = settle(rejections[index], asked_by, &outcome);
+                self.commit.settlements.push(settlement);
+            }
+        }
+    }
+
+    fn count(&mut self, index: usize, candidate: &Candidate, usage_day: NaiveDate) -> Outcome {
+        self.commit.entry += 1;
+        let entry = self.commit.entry;
+        self.chunk.write_row(index, entry, usage_day, &mut self.commit.rows);
+        self.commit.row_count += 1;
+        self.counted.push(index);
+        self.keys.push(CommittedKey {
+            brand_no: self.brand_no(candidate),
+            key: candidate.key,
+            digest: candidate.digest,
+            entry,
+            epoch: candidate.epoch,
+            sequence: candidate.sequence,
+        });
+        Outcome::Counted { entry }
+    }
+
+    /// Compares a suspect with the receipt that was counted, which is in the ledger or earlier in
+    /// this chunk.
+    fn suspect(&mut self, index: usize, candidate: &Candidate, usage_day: NaiveDate) -> Outcome {
+        let brand_no = self.brand_no(candidate);
+        let name = self.basis.directory.predicate_name(candidate.predicate_no);
+        let mine = self.chunk.content(index, predicate(&name));
+        let (entry, fields) = match self.basis.keys.get(brand_no, candidate.key) {
+            Some(known) => {
+                let stored = &self.basis.stored[&known.entry];
+                let name = self.basis.directory.predicate_name(stored.predicate_no);
+                (known.entry, stored.content(predicate(&name)).differences(&mine))
+            }
+            None => self.compare_within_chunk(candidate, &mine),
+        };
+        if fields.is_empty() {
+            self.commit.usage.push(UsageDelta {
+                brand_no,
+                usage_day,
+                predicate_no: candidate.predicate_no,
+                result: candidate.result,
+                receipts: 0,
+                duplicates: 1,
+            });
+            return Outcome::Duplicate;
+        }
+        let (raw, stored_at) = self.chunk.original(index);
+        self.commit.conflicts.push(NewConflict {
+            brand_no,
+            receipt_key: candidate.key.0,
+            digest: candidate.digest,
+            receipt_id: self.chunk.receipt_id(index).to_owned(),
+            entry,
+            fields: fields.into_iter().map(str::to_owned).collect(),
+            epoch: candidate.epoch,
+            sequence: candidate.sequence,
+            stored_at: *stored_at,
+            raw: raw.to_vec(),
+        });
+        Outcome::Conflict
+    }
+
+    fn compare_within_chunk(
+        &self,
+        candidate: &Candidate,
+        mine: &billing::receipt::Content<'_>,
+    ) -> (i64, Vec<&'static str>) {
+        let brand_no = self.brand_no(candidate);
+        let place = self
+            .keys
+            .iter()
+            .position(|known| known.key == candidate.key && known.brand_no == brand_no)
+            .expect("a suspect's receipt is committed or was counted earlier in its chunk");
+        let original = self.counted[place];
+        let predicate_no = self.chunk.candidates[original].predicate_no;
+        let name = self.basis.directory.predicate_name(predicate_no);
+        let theirs = self.chunk.content(original, predicate(&name));
+        (self.keys[place].entry, theirs.differences(mine))
+    }
+
+    fn dispose(&mut self, candidate: &Candidate, outcome: &Outcome) {
+        let kind = match outcome {
+            Outcome::Counted { .. } => {
+                self.commit.totals.counted += 1;
+                return;
+            }
+            Outcome::Duplicate => {
+                self.commit.totals.duplicate += 1;
+                "duplicate"
+            }
+            Outcome::Conflict => {
+                self.commit.totals.conflict += 1;
+                "conflict"
+            }
+        };
+        let brand_no = self.brand_no(candidate);
+        self.commit.disposition_count += 1;
+        Row::start(&mut self.commit.dispositions, DISPOSITION_COLUMNS)
+            .int4(candidate.epoch)
+            .int8(candidate.sequence)
+            .int8(candidate.sequence)
+            .text(kind)
+            .int4(brand_no)
+            .int4(candidate.predicate_no)
+            .boolean(candidate.result)
+            .timestamptz(candidate.verified_at)
+            .uuid(candidate.key.0);
+    }
+
+    /// What needs no brand: rejections, runs and failed proofs.
+    fn others(&mut self) {
+        for rejected in &self.chunk.rejected {
+            self.dispose_run(rejected.sequence, rejected.sequence, "rejected");
+            self.commit.totals.rejected += 1;
+            self.commit.rejections.push(NewRejection {
+                epoch: self.chunk.epoch,
+                sequence: rejected.sequence,
+                stored_at: rejected.stored_at,
+                subject: rejected.subject.clone(),
+                reason: rejected.reason.as_str(),
+                detail: rejected.detail.clone(),
+                brand_id: rejected.brand_id.clone(),
+                receipt_id: rejected.receipt_id.clone(),
+                raw: rejected.raw.to_vec(),
+            });
+        }
+        for run in &self.chunk.runs {
+            let positions = run.last - run.first + 1;
+            let kind = match run.kind {
+                RunKind::Ignored => {
+                    self.commit.totals.ignored += positions;
+                    "ignored"
+                }
+                RunKind::Gap => {
+                    self.commit.totals.gap += positions;
+                    "gap"
+                }
+            };
+            self.dispose_run(run.first, run.last, kind);
+        }
+        let failures = self.chunk.failures.iter().map(|(key, &failures)| NewFailures {
+            failed_on: key.failed_on,
+            predicate: key.predicate.clone(),
+            error_code: key.error_code.clone(),
+            failures,
+        });
+        self.commit.failures = failures.collect();
+    }
+
+    fn dispose_run(&mut self, first: i64, last: i64, kind: &str) {
+        self.commit.disposition_count += 1;
+        Row::start(&mut self.commit.dispositions, DISPOSITION_COLUMNS)
+            .int4(self.chunk.epoch)
+            .int8(first)
+            .int8(last)
+            .text(kind)
+            .nullable(None, Row::int4)
+            .nullable(None, Row::int4)
+            .nullable(None, Row::boolean)
+            .nullable(None, Row::timestamptz)
+            .nullable(None, Row::uuid);
+    }
+
+    fn finish(mut self) -> Result<Assembled, DoesNotTile> {
+        merge(&mut self.commit.usage);
+        self.commit.rows.extend_from_slice(&copy::TRAILER);
+        self.commit.dispositions.extend_from_slice(&copy::TRAILER);
+        if let Source::Retry { request_no, asked_by, still_rejected, .. } = &self.chunk.source {
+            self.commit.totals = Totals {
+                counted_later: self.commit.entry - self.basis.entry,
+                ..Totals::default()
+            };
+            let text = retry_answer(&self.commit, still_rejected.len());
+            self.commit.answer = Some((*request_no, format!("{text} (asked by {asked_by})")));
+            return Ok(Assembled { commit: self.commit, keys: self.keys });
+        }
+        let positions = self.commit.sequence - self.commit.sequence_before;
+        let dispositions = self.commit.totals.positions();
+        if positions != dispositions {
+            return Err(DoesNotTile { chunk: self.chunk.no, dispositions, positions });
+        }
+        Ok(Assembled { commit: self.commit, keys: self.keys })
+    }
+
+    fn brand_no(&self, candidate: &Candidate) -> i32 {
+        self.chunk.slices[candidate.slice as usize].brand.no
+    }
+}
+
+enum Outcome {
+    Counted { entry: i64 },
+    Duplicate,
+    Conflict,
+}
+
+fn predicate(name: &str) -> Predicate<'_> {
+    Predicate::parse(name).expect("the directory holds NAME@VERSION")
+}
+
+fn settle(rejection_no: i64, asked_by: &str, outcome: &Outcome) -> Settlement {
+    let (entry, settlement) = match outcome {
+        Outcome::Counted { entry } => (Some(*entry), "counted"),
+        Outcome::Duplicate => (None, "duplicate"),
+        Outcome::Conflict => (None, "conflict"),
+    };
+    Settlement {
+        rejection_no,
+        state: "retried",
+        entry,
+        settled_by: asked_by.to_owned(),
+        settlement: settlement.to_owned(),
+    }
+}
+
+fn retry_answer(commit: &Commit, still_rejected: usize) -> String {
+    let settled = |what: &str| commit.settlements.iter().filter(|s| s.settlement == what).count();
+    format!(
+        "{} counted, {} duplicates, {} conflicts, {still_rejected} still rejected",
+        settled("counted"),
+        settled("duplicate"),
+        settled("conflict")
+    )
+}
+
+/// One delta a key, since an upsert may not touch a row twice.
+fn merge(usage: &mut Vec<UsageDelta>) {
+    let key =
+        |delta: &UsageDelta| (delta.brand_no, delta.usage_day, delta.predicate_no, delta.result);
+    usage.sort_unstable_by_key(key);
+    usage.dedup_by(|later, earlier| {
+        let same = key(later) == key(earlier);
+        if same {
+            earlier.receipts += later.receipts;
+            earlier.duplicates += later.duplicates;
+        }
+        same
+    });
+}

@@ -1,0 +1,117 @@
+//! Supervises the brands' actors: wakes them when they have work, restarts each one alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use super::brand::{BrandActor, BrandArguments};
+use super::flight::Flight;
+use super::keys::Keys;
+use super::restart::{Limits, RestartBudget};
+use crate::store::brands::Brand;
+use crate::telemetry::metrics::Metrics;
+
+/// What the supervisor of the brands is told.
+#[derive(Debug)]
+pub enum BrandSupervisorMsg {
+    /// The brand has work and no actor.
+    Wake { brand: Arc<Brand> },
+}
+
+pub struct BrandSupervisor;
+
+pub struct BrandSupervisorArguments {
+    pub keys: Keys,
+    pub flight: Flight,
+    pub limits: Limits,
+    pub metrics: Arc<Metrics>,
+}
+
+pub struct BrandSupervisorState {
+    arguments: BrandSupervisorArguments,
+    brands: HashMap<ActorId, Arc<Brand>>,
+    /// Failures of brands that have failed; a brand's failures are its own.
+    budgets: HashMap<i32, RestartBudget>,
+}
+
+impl Actor for BrandSupervisor {
+    type Msg = BrandSupervisorMsg;
+    type State = BrandSupervisorState;
+    type Arguments = BrandSupervisorArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<BrandSupervisorMsg>,
+        arguments: BrandSupervisorArguments,
+    ) -> Result<BrandSupervisorState, ActorProcessingErr> {
+        Ok(BrandSupervisorState { arguments, brands: HashMap::new(), budgets: HashMap::new() })
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<BrandSupervisorMsg>,
+        message: BrandSupervisorMsg,
+        state: &mut BrandSupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            BrandSupervisorMsg::Wake { brand } => state.wake(&me, brand).await,
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        me: ActorRef<BrandSupervisorMsg>,
+        event: SupervisionEvent,
+        state: &mut BrandSupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(who, error) => {
+                state.ended(&me, who.get_id(), &error.to_string());
+            }
+            SupervisionEvent::ActorTerminated(who, _, reason) => {
+                state.ended(&me, who.get_id(), reason.as_deref().unwrap_or("stopped"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl BrandSupervisorState {
+    async fn wake(&mut self, me: &ActorRef<BrandSupervisorMsg>, brand: Arc<Brand>) {
+        let arguments = BrandArguments {
+            brand_no: brand.no,
+            keys: self.arguments.keys.clone(),
+            flight: self.arguments.flight.clone(),
+        };
+        match BrandActor::spawn_linked(None, BrandActor, arguments, me.get_cell()).await {
+            Ok((actor, _)) => {
+                self.brands.insert(actor.get_id(), Arc::clone(&brand));
+                self.arguments.flight.attach(brand.no, actor);
+            }
+            // An actor that fails before it is linked causes no supervision event.
+            Err(error) => self.restart(me, brand, &error.to_string()),
+        }
+    }
+
+    fn ended(&mut self, me: &ActorRef<BrandSupervisorMsg>, actor: ActorId, why: &str) {
+        let Some(brand) = self.brands.remove(&actor) else { return };
+        if self.arguments.flight.detach(brand.no, actor) {
+            self.restart(me, brand, why);
+        }
+    }
+
+    fn restart(&mut self, me: &ActorRef<BrandSupervisorMsg>, brand: Arc<Brand>, why: &str) {
+        /// A brand that goes on failing is tried this seldom; the others go on meanwhile.
+        const WAIT_MAX: Duration = Duration::from_secs(1);
+        let limits = self.arguments.limits;
+        let budget = self.budgets.entry(brand.no).or_insert_with(|| RestartBudget::new(limits));
+        let wait = budget.failed(Instant::now()).unwrap_or(WAIT_MAX).min(WAIT_MAX);
+        tracing::warn!(brand = %brand.id, why, wait_ms = wait.as_millis(), "brand is restarted");
+        self.arguments.metrics.restarted("brand");
+        me.send_after(wait, move || BrandSupervisorMsg::Wake { brand });
+    }
+}

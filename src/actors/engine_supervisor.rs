@@ -1,0 +1,192 @@
+//! The root: keeps one metering subtree alive and ends when its restart budget is spent.
+//!
+//! A metering subtree is the brands' supervisor, the ledger and the intake that feeds them. They
+//! share a flight, a map of keys and a fence, so they live and die together: when one fails, all are
+//! ended and a new subtree starts from the cursor.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use ractor::{
+    Actor, ActorCell, ActorProcessingErr, ActorRef, MessagingErr, RpcReplyPort, SupervisionEvent,
+};
+use tokio::task::JoinHandle;
+
+use super::brand_supervisor::BrandSupervisorMsg;
+use super::flight::Flight;
+use super::ledger::LedgerMsg;
+use super::restart::{Limits, RestartBudget};
+use crate::telemetry::health::{Component, Health};
+use crate::telemetry::metrics::Metrics;
+
+/// A running metering subtree.
+pub struct Metering {
+    pub brands: ActorRef<BrandSupervisorMsg>,
+    pub ledger: ActorRef<LedgerMsg>,
+    pub flight: Flight,
+    /// Feeds the flight until it is told to stop.
+    pub intake: JoinHandle<()>,
+    pub stop_intake: tokio::sync::watch::Sender<bool>,
+    /// Held for its `Drop`: the lock that makes this the only engine.
+    pub lock: crate::store::lock::EngineLock,
+}
+
+/// Starts a metering subtree, linked to the given supervisor. Waits for as long as the database or
+/// the bus is away.
+pub type StartMetering =
+    Arc<dyn Fn(ActorRef<EngineMsg>) -> BoxFuture<'static, anyhow::Result<Metering>> + Send + Sync>;
+
+/// What the root is told.
+pub enum EngineMsg {
+    Start,
+    /// A start has come to its end.
+    Started(anyhow::Result<Metering>),
+    /// The intake ended without being told to.
+    IntakeFailed(String),
+    /// Finish what is in flight and end.
+    Stop(RpcReplyPort<()>),
+}
+
+pub struct EngineSupervisor;
+
+pub struct EngineArguments {
+    pub start: StartMetering,
+    pub limits: Limits,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+}
+
+pub struct EngineState {
+    arguments: EngineArguments,
+    budget: RestartBudget,
+    metering: Option<Metering>,
+    starting: Option<JoinHandle<()>>,
+}
+
+impl Actor for EngineSupervisor {
+    type Msg = EngineMsg;
+    type State = EngineState;
+    type Arguments = EngineArguments;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<EngineMsg>,
+        arguments: EngineArguments,
+    ) -> Result<EngineState, ActorProcessingErr> {
+        me.cast(EngineMsg::Start)?;
+        let budget = RestartBudget::new(arguments.limits);
+        Ok(EngineState { arguments, budget, metering: None, starting: None })
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<EngineMsg>,
+        message: EngineMsg,
+        state: &mut EngineState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            EngineMsg::Start => state.start(&me),
+            EngineMsg::Started(Ok(metering)) => state.started(metering),
+            EngineMsg::Started(Err(error)) => state.failed(&me, &format!("{error:#}")).await?,
+            EngineMsg::IntakeFailed(why) => state.failed(&me, &why).await?,
+            EngineMsg::Stop(reply) => {
+                state.stop().await;
+                let _ = reply.send(());
+                me.stop(None);
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        me: ActorRef<EngineMsg>,
+        event: SupervisionEvent,
+        state: &mut EngineState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(who, error) if state.is_mine(&who) => {
+                state.failed(&me, &error.to_string()).await?;
+            }
+            SupervisionEvent::ActorTerminated(who, ..) if state.is_mine(&who) => {
+                state.failed(&me, "an actor ended without being told to").await?;
+            }
+            // Events of an earlier subtree, which has been ended as a whole.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl EngineState {
+    /// Starting may take as long as the database is away, so it runs beside the mailbox.
+    fn start(&mut self, me: &ActorRef<EngineMsg>) {
+        let start = (self.arguments.start)(me.clone());
+        let me = me.clone();
+        self.starting = Some(tokio::spawn(async move {
+            let outcome = start.await;
+            // If the root is gone the subtree's parts end with their handles.
+            let _: Result<(), MessagingErr<EngineMsg>> = me.cast(EngineMsg::Started(outcome));
+        }));
+    }
+
+    fn started(&mut self, metering: Metering) {
+        self.starting = None;
+        self.metering = Some(metering);
+        self.arguments.health.well(Component::Metering);
+        tracing::info!("metering has started");
+    }
+
+    async fn failed(
+        &mut self,
+        me: &ActorRef<EngineMsg>,
+        why: &str,
+    ) -> Result<(), ActorProcessingErr> {
+        self.end().await;
+        self.arguments.health.ill(Component::Metering, format!("it failed and is restarted: {why}"));
+        self.arguments.metrics.restarted("metering");
+        match self.budget.failed(Instant::now()) {
+            Ok(wait) => {
+                tracing::error!(why, wait_ms = wait.as_millis(), "metering failed; restarting it");
+                me.send_after(wait, || EngineMsg::Start);
+                Ok(())
+            }
+            Err(spent) => {
+                tracing::error!(why, %spent, "metering fails again and again; the engine ends");
+                Err(format!("metering {spent}; the last time since {why}").into())
+            }
+        }
+    }
+
+    /// Ends the subtree at once. What is in flight is dropped; the next one reads it again.
+    async fn end(&mut self) {
+        let Some(metering) = self.metering.take() else { return };
+        metering.intake.abort();
+        metering.brands.get_cell().kill();
+        metering.ledger.get_cell().kill();
+        // The lock's connection closes with the metering, after its writer can write no more.
+        for actor in [metering.brands.get_cell(), metering.ledger.get_cell()] {
+            let _ = actor.wait(Some(std::time::Duration::from_secs(5))).await;
+        }
+    }
+
+    /// Ends the subtree in order: no new chunks, the last ones committed and acknowledged.
+    async fn stop(&mut self) {
+        if let Some(starting) = self.starting.take() {
+            starting.abort();
+        }
+        let Some(mut metering) = self.metering.take() else { return };
+        metering.stop_intake.send_replace(true);
+        let _ = (&mut metering.intake).await;
+        metering.flight.idle().await;
+        metering.brands.get_cell().stop(None);
+        let _ = metering.ledger.get_cell().drain_and_wait(None).await;
+    }
+
+    fn is_mine(&self, who: &ActorCell) -> bool {
+        self.metering.as_ref().is_some_and(|metering| {
+            [metering.brands.get_id(), metering.ledger.get_id()].contains(&who.get_id())
+        })
+    }
+}

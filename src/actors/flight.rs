@@ -1,0 +1,213 @@
+//! The chunks in flight and their join: who has answered, who must be asked again, what may commit.
+//!
+//! Everything that concerns the order of slices happens under one lock that is never held across an
+//! await: dispatching a chunk, taking an answer, attaching a brand's actor. So a brand's actor gets
+//! its slices in stream order, each once, whatever dies in between: a brand that sleeps and a brand
+//! that has died are the same here, a brand without an actor, and attaching one sends it all that
+//! is not committed.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use parking_lot::Mutex;
+use ractor::ActorRef;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use super::brand::{Answer, BrandMsg};
+use super::brand_supervisor::BrandSupervisorMsg;
+use super::chunk::{Chunk, ChunkNo};
+use super::ledger::LedgerMsg;
+use crate::store::brands::Brand;
+
+/// A credit of the intake. It returns when the chunk that carries it leaves the flight, however.
+#[derive(Debug)]
+pub struct Credit(pub OwnedSemaphorePermit);
+
+/// A chunk with an answer to each of its slices.
+pub struct Complete {
+    pub chunk: Arc<Chunk>,
+    pub answers: Vec<Arc<Answer>>,
+}
+
+/// Shared by the intake, the brands and the ledger.
+#[derive(Clone)]
+pub struct Flight {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// The last chunk whose keys are in the shared map.
+    committed: AtomicI64,
+    in_flight: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Oldest first.
+    chunks: VecDeque<InFlight>,
+    actors: HashMap<i32, ActorRef<BrandMsg>>,
+    /// Brands whose actor was asked for and has not come yet.
+    waking: HashSet<i32>,
+    supervisor: Option<ActorRef<BrandSupervisorMsg>>,
+    ledger: Option<ActorRef<LedgerMsg>>,
+}
+
+struct InFlight {
+    chunk: Arc<Chunk>,
+    answers: Vec<Option<Arc<Answer>>>,
+    missing: usize,
+    _credit: Credit,
+}
+
+impl Flight {
+    pub fn new() -> Self {
+        let shared = Shared {
+            state: Mutex::new(State::default()),
+            committed: AtomicI64::new(0),
+            in_flight: watch::channel(0).0,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Says who wakes brands and who commits.
+    pub fn connect(
+        &self,
+        supervisor: ActorRef<BrandSupervisorMsg>,
+        ledger: ActorRef<LedgerMsg>,
+    ) {
+        let mut state = self.shared.state.lock();
+        state.supervisor = Some(supervisor);
+        state.ledger = Some(ledger);
+    }
+
+    /// Takes a chunk into flight and sends each brand its slice.
+    pub fn begin(&self, chunk: Chunk, credit: Credit) {
+        let chunk = Arc::new(chunk);
+        let mut state = self.shared.state.lock();
+        let missing = chunk.slices.len();
+        state.chunks.push_back(InFlight {
+            chunk: Arc::clone(&chunk),
+            answers: vec![None; missing],
+            missing,
+            _credit: credit,
+        });
+        for (slice, of) in chunk.slices.iter().enumerate() {
+            state.send_or_wake(&of.brand, BrandMsg::Meter { chunk: Arc::clone(&chunk), slice });
+        }
+        self.shared.in_flight.send_replace(state.chunks.len());
+        if missing == 0 && state.chunks.len() == 1 {
+            state.announce();
+        }
+    }
+
+    /// Takes a brand's answer. A second answer to the same slice is dropped: the first one stands.
+    pub fn answer(&self, chunk: ChunkNo, slice: usize, answer: Answer) {
+        let mut state = self.shared.state.lock();
+        let Some(place) = state.chunks.iter().position(|flying| flying.chunk.no == chunk) else {
+            return;
+        };
+        let flying = &mut state.chunks[place];
+        if flying.answers[slice].is_some() {
+            return;
+        }
+        flying.answers[slice] = Some(Arc::new(answer));
+        flying.missing -= 1;
+        if place == 0 && flying.missing == 0 {
+            state.announce();
+        }
+    }
+
+    /// Gives a brand its actor, and the actor all that is not committed, in order: to adopt what an
+    /// earlier life has answered, to meter what it has not.
+    pub fn attach(&self, brand_no: i32, actor: ActorRef<BrandMsg>) {
+        let mut state = self.shared.state.lock();
+        state.waking.remove(&brand_no);
+        for flying in &state.chunks {
+            let slices = flying.chunk.slices.iter().enumerate();
+            for (slice, _) in slices.filter(|(_, slice)| slice.brand.no == brand_no) {
+                let chunk = Arc::clone(&flying.chunk);
+                let message = match &flying.answers[slice] {
+                    Some(answer) => BrandMsg::Adopt { chunk, slice, answer: Arc::clone(answer) },
+                    None => BrandMsg::Meter { chunk, slice },
+                };
+                // An actor that is gone again is reported to its supervisor, which attaches another.
+                let _ = actor.cast(message);
+            }
+        }
+        state.actors.insert(brand_no, actor);
+    }
+
+    /// Takes a brand's actor away, if it is still the one with this id. True if it was.
+    pub fn detach(&self, brand_no: i32, actor: ractor::ActorId) -> bool {
+        let mut state = self.shared.state.lock();
+        let is_it = state.actors.get(&brand_no).is_some_and(|known| known.get_id() == actor);
+        if is_it {
+            state.actors.remove(&brand_no);
+            state.waking.insert(brand_no);
+        }
+        is_it
+    }
+
+    /// The oldest chunk, if every brand has answered. It stays in flight until it is retired.
+    pub fn complete(&self) -> Option<Complete> {
+        let state = self.shared.state.lock();
+        let flying = state.chunks.front().filter(|flying| flying.missing == 0)?;
+        let answers = flying.answers.iter().flatten().map(Arc::clone).collect();
+        Some(Complete { chunk: Arc::clone(&flying.chunk), answers })
+    }
+
+    /// Lets go of the oldest chunk, which is committed and whose keys are in the shared map. Returns
+    /// its credit and says so to the brands with their next slice.
+    pub fn retire(&self, chunk: ChunkNo) {
+        self.shared.committed.store(chunk, Ordering::Release);
+        let mut state = self.shared.state.lock();
+        let retired = state.chunks.pop_front();
+        debug_assert!(retired.is_some_and(|flying| flying.chunk.no == chunk));
+        self.shared.in_flight.send_replace(state.chunks.len());
+    }
+
+    /// The last chunk whose keys are in the shared map.
+    pub fn committed(&self) -> ChunkNo {
+        self.shared.committed.load(Ordering::Acquire)
+    }
+
+    /// Waits until nothing is in flight.
+    pub async fn idle(&self) {
+        let mut in_flight = self.shared.in_flight.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = in_flight.wait_for(|chunks| *chunks == 0).await;
+    }
+
+    /// How many chunks are in flight, and how many brands have an actor.
+    pub fn load(&self) -> (usize, usize) {
+        let state = self.shared.state.lock();
+        (state.chunks.len(), state.actors.len())
+    }
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    fn send_or_wake(&mut self, brand: &Arc<Brand>, message: BrandMsg) {
+        if let Some(actor) = self.actors.get(&brand.no) {
+            // A dead actor's supervisor attaches the next one, which is sent this slice again.
+            let _ = actor.cast(message);
+        } else if self.waking.insert(brand.no)
+            && let Some(supervisor) = &self.supervisor
+        {
+            let _ = supervisor.cast(BrandSupervisorMsg::Wake { brand: Arc::clone(brand) });
+        }
+    }
+
+    fn announce(&self) {
+        if let Some(ledger) = &self.ledger {
+            let _ = ledger.cast(LedgerMsg::Commit);
+        }
+    }
+}

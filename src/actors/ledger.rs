@@ -1,0 +1,286 @@
+//! The ledger actor: the only writer. Commits chunks in order, publishes their keys, acknowledges.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono_tz::Tz;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+
+use super::assembly::{self, Assembled, Basis};
+use super::chunk::Chunk;
+use super::directory::Directory;
+use super::flight::{Complete, Flight};
+use super::keys::Keys;
+use crate::store::commit::{Commit, Settlement, Writer};
+use crate::store::cursor::Cursor;
+use crate::store::{self, Store, ledger, segments};
+use crate::telemetry::health::{Component, Health};
+use crate::telemetry::metrics::Metrics;
+
+/// What the ledger actor is told.
+#[derive(Debug)]
+pub enum LedgerMsg {
+    /// The oldest chunk in flight is complete.
+    Commit,
+    /// Give a brand another zone. Nothing is in flight meanwhile: the intake waits for the reply.
+    SetZone { request_no: i64, brand_no: i32, zone: Tz, reply: RpcReplyPort<()> },
+    /// Give rejections up. Nothing is in flight meanwhile.
+    Dismiss { request_no: i64, settlements: Vec<Settlement>, chunk: i64, reply: RpcReplyPort<()> },
+}
+
+pub struct LedgerActor;
+
+pub struct LedgerArguments {
+    pub store: Store,
+    pub cursor: Cursor,
+    pub keys: Keys,
+    pub directory: Arc<Directory>,
+    pub flight: Flight,
+    /// Where acknowledgements are sent.
+    pub bus: async_nats::Client,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+}
+
+pub struct LedgerState {
+    arguments: LedgerArguments,
+    writer: Writer,
+    segment_entries: i64,
+    /// Segments below this one have their partition.
+    segments_until: i64,
+}
+
+impl Actor for LedgerActor {
+    type Msg = LedgerMsg;
+    type State = LedgerState;
+    type Arguments = LedgerArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<LedgerMsg>,
+        arguments: LedgerArguments,
+    ) -> Result<LedgerState, ActorProcessingErr> {
+        let segment_entries = arguments.cursor.segment_entries.ok_or("the cursor has no segments")?;
+        let writer = Writer::new(arguments.store.clone());
+        Ok(LedgerState { arguments, writer, segment_entries, segments_until: 0 })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<LedgerMsg>,
+        message: LedgerMsg,
+        state: &mut LedgerState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            LedgerMsg::Commit => state.commit_what_is_complete().await?,
+            LedgerMsg::SetZone { request_no, brand_no, zone, reply } => {
+                state.set_zone(request_no, brand_no, zone).await?;
+                // The intake that asked may have been stopped; the work is committed all the same.
+                let _ = reply.send(());
+            }
+            LedgerMsg::Dismiss { request_no, settlements, chunk, reply } => {
+                state.dismiss(request_no, settlements, chunk).await?;
+                let _ = reply.send(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LedgerState {
+    /// Being cancelled at any await below is safe: the transaction is the unit, nothing of it is
+    /// acknowledged or published before it is committed, and the next life reads the cursor.
+    async fn commit_what_is_complete(&mut self) -> Result<(), ActorProcessingErr> {
+        while let Some(complete) = self.arguments.flight.complete() {
+            let stored = self.suspected_contents(&complete).await?;
+            let cursor = &self.arguments.cursor;
+            let assembled = assembly::assemble(
+                &complete,
+                &Basis {
+                    fence: cursor.fence,
+                    sequence: cursor.sequence,
+                    entry: cursor.entry,
+                    keys: &self.arguments.keys,
+                    directory: &self.arguments.directory,
+                    stored: &stored,
+                },
+            )?;
+            self.make_segments(assembled.commit.entry).await?;
+            self.commit(&assembled.commit).await?;
+            self.act(&complete, assembled).await;
+        }
+        Ok(())
+    }
+
+    /// What follows a commit: keys, metrics, acknowledgement, and only then the chunk's release.
+    async fn act(&mut self, complete: &Complete, assembled: Assembled) {
+        let Assembled { commit, keys } = assembled;
+        for key in keys {
+            self.arguments.keys.add(key);
+        }
+        let chunk = &complete.chunk;
+        self.count(chunk, &commit);
+        self.acknowledge(chunk).await;
+        self.arguments.flight.retire(chunk.no);
+    }
+
+    /// Commits, for as long as it takes: the database being away is not a failure, and the intake
+    /// stands still by its credits.
+    async fn commit(&mut self, commit: &Commit) -> Result<(), store::Error> {
+        let started = Instant::now();
+        let mut wait = Backoff::new();
+        loop {
+            fail::fail_point!("ledger commit");
+            match self.writer.commit(commit).await {
+                Ok(()) => break,
+                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
+                Err(error) => return Err(error),
+            }
+        }
+        self.arguments.health.well(Component::Database);
+        self.arguments.metrics.committed(started.elapsed(), commit);
+        let cursor = &mut self.arguments.cursor;
+        cursor.sequence = commit.sequence;
+        cursor.entry = commit.entry;
+        cursor.chunk = commit.chunk;
+        Ok(())
+    }
+
+    async fn suspected_contents(
+        &mut self,
+        complete: &Complete,
+    ) -> Result<HashMap<i64, ledger::StoredContent>, store::Error> {
+        let entries = assembly::suspected_entries(complete, &self.arguments.keys);
+        if entries.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut wait = Backoff::new();
+        loop {
+            match ledger::contents(&self.arguments.store.pool, &entries).await {
+                Ok(contents) => {
+                    return Ok(contents.into_iter().map(|stored| (stored.entry, stored)).collect());
+                }
+                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Keeps a partition ahead of the one that `entry` falls in.
+    async fn make_segments(&mut self, entry: i64) -> Result<(), store::Error> {
+        let until = segments::segment_of(entry, self.segment_entries) + 2;
+        let mut wait = Backoff::new();
+        while self.segments_until < until {
+            let from = segments::segment_of(self.arguments.cursor.entry, self.segment_entries);
+            let pool = &self.arguments.store.pool;
+            match segments::ensure(pool, from..until, self.segment_entries).await {
+                Ok(()) => self.segments_until = until,
+                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_zone(
+        &mut self,
+        request_no: i64,
+        brand_no: i32,
+        zone: Tz,
+    ) -> Result<(), store::Error> {
+        let fence = self.arguments.cursor.fence;
+        let mut wait = Backoff::new();
+        loop {
+            let outcome = async {
+                let mut connection = self.arguments.store.connect().await?;
+                ledger::set_zone(&mut connection, fence, request_no, brand_no, zone).await
+            };
+            match outcome.await {
+                Ok(_) => return Ok(()),
+                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn dismiss(
+        &mut self,
+        request_no: i64,
+        settlements: Vec<Settlement>,
+        chunk: i64,
+    ) -> Result<(), store::Error> {
+        let cursor = &self.arguments.cursor;
+        let text = format!("{} rejections dismissed", settlements.len());
+        let commit = Commit {
+            fence: cursor.fence,
+            chunk,
+            epoch: cursor.epoch,
+            sequence_before: cursor.sequence,
+            sequence: cursor.sequence,
+            entry: cursor.entry,
+            settlements,
+            answer: Some((request_no, text)),
+            ..Commit::default()
+        };
+        self.commit(&commit).await
+    }
+
+    async fn away(&self, error: &sqlx::Error, wait: &mut Backoff) {
+        self.arguments.health.ill(Component::Database, format!("commits wait for it: {error}"));
+        if wait.is_first() {
+            tracing::warn!(%error, "the database is away; metering waits");
+        }
+        wait.pause().await;
+    }
+
+    fn count(&self, chunk: &Chunk, commit: &Commit) {
+        let brands: HashMap<i32, &str> =
+            chunk.slices.iter().map(|slice| (slice.brand.no, slice.brand.id.as_str())).collect();
+        let directory = &self.arguments.directory;
+        for delta in commit.usage.iter().filter(|delta| delta.receipts > 0) {
+            let predicate = directory.predicate_name(delta.predicate_no);
+            self.arguments.metrics.counted(brands[&delta.brand_no], &predicate, delta.receipts);
+        }
+        if !commit.conflicts.is_empty() {
+            tracing::warn!(
+                conflicts = commit.conflicts.len(),
+                first_position = commit.conflicts[0].sequence,
+                "events contradict the receipts that were counted under their ids"
+            );
+        }
+    }
+
+    /// An acknowledgement that is lost costs nothing: the cursor is what counts, and the next one
+    /// acknowledges all before it.
+    async fn acknowledge(&self, chunk: &Chunk) {
+        let Some(subject) = &chunk.ack else { return };
+        if let Err(error) = self.arguments.bus.publish(subject.clone(), Bytes::new()).await {
+            tracing::debug!(%error, "an acknowledgement was not sent");
+        }
+    }
+}
+
+/// Waits 50 ms, then twice as long each time, up to 2 s.
+struct Backoff {
+    wait: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    fn new() -> Self {
+        Self { wait: Self::FIRST }
+    }
+
+    fn is_first(&self) -> bool {
+        self.wait == Self::FIRST
+    }
+
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.wait).await;
+        self.wait = (self.wait * 2).min(Self::LONGEST);
+    }
+}

@@ -1,0 +1,22 @@
+//! Actors and what they share. Thin: mailboxes, order, life and death.
+//!
+//! ```text
+//! EngineSupervisor            ends the process when its restart budget is spent
+//! ├── BrandSupervisor         restarts one brand at a time
+//! │   └── BrandActor …        one per active brand
+//! └── LedgerActor             the one commit, then keys, acknowledgement, release
+//! ```
+//!
+//! Read in this order: [`chunk`], [`brand`], [`flight`], [`assembly`], [`ledger`]; then who keeps them
+//! alive: [`brand_supervisor`], [`engine_supervisor`], [`restart`].
+
+pub mod assembly;
+pub mod brand;
+pub mod brand_supervisor;
+pub mod chunk;
+pub mod directory;
+pub mod engine_supervisor;
+pub mod flight;
+pub mod keys;
+pub mod ledger;
+pub mod restart;

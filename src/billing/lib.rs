@@ -1,0 +1,13 @@
+//! The pure rules of prooftally: what a receipt is, which usage day it falls on, what a plan charges.
+//!
+//! Nothing here does IO, reads a clock, awaits, logs or uses a float; time is an argument. The crate
+//! stands inside `src/` with its own manifest so that the compiler keeps it pure: what is not in
+//! `src/billing/Cargo.toml` cannot be called here.
+//!
+//! Reading order: [`ids`], [`receipt`], [`usage`].
+#![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic, clippy::unwrap_used)]
+
+pub mod ids;
+pub mod receipt;
+pub mod usage;

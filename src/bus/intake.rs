@@ -1,0 +1,213 @@
+//! The intake: reads the stream, cuts chunks and sends each brand its slice.
+//!
+//! A task, not an actor. It takes a credit before it reads, so a slow database stands it still; and it
+//! has one way to recover from anything: drop the subscription, wait for what is in flight, read the
+//! cursor, begin again after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorRef;
+use tokio::sync::{Semaphore, watch};
+
+use super::Bus;
+use super::pull::{self, Delivery, Doubt, Pull};
+use super::requests::Bell;
+use super::sorter::{NewName, Sorter};
+use crate::actors::chunk::{ChunkBuilder, ChunkNo, RunKind, Source};
+use crate::actors::flight::{Credit, Flight};
+use crate::actors::ledger::LedgerMsg;
+use crate::store::{self, Store, cursor};
+use crate::telemetry::health::{Component, Health};
+use crate::telemetry::metrics::Metrics;
+
+/// Limits of a chunk and of what is in flight.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub pull: pull::Config,
+    pub chunk_messages_max: usize,
+    pub chunk_bytes_max: usize,
+    /// Chunks between intake and commit.
+    pub credits: usize,
+}
+
+/// Everything that the intake works with.
+pub struct Intake {
+    pub config: Config,
+    pub bus: Bus,
+    pub store: Store,
+    pub sorter: Sorter,
+    pub flight: Flight,
+    pub ledger: ActorRef<LedgerMsg>,
+    pub bell: Bell,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+    pub stop: watch::Receiver<bool>,
+    /// The number of the next chunk; rises for as long as the fence lives.
+    pub next_chunk: ChunkNo,
+    pub credits: Arc<Semaphore>,
+}
+
+impl Intake {
+    /// Reads until it is told to stop. Waits for as long as the bus or the database is away.
+    ///
+    /// # Errors
+    /// If the database refuses something that it should not.
+    pub async fn run(mut self) -> Result<(), store::Error> {
+        const WAIT_FIRST: Duration = Duration::from_millis(50);
+        const WAIT_MAX: Duration = Duration::from_secs(5);
+        let mut wait = WAIT_FIRST;
+        while !*self.stop.borrow() {
+            self.flight.idle().await;
+            let Some(cursor) = self.cursor().await? else { continue };
+            let doubt = match Pull::open(&self.bus, &self.config.pull, cursor.sequence + 1).await {
+                Ok(mut pull) => {
+                    self.health.well(Component::Bus);
+                    tracing::info!(after = cursor.sequence, "reading the stream");
+                    let begun = self.next_chunk;
+                    let outcome = self.read(&mut pull, cursor.epoch, cursor.sequence).await;
+                    if self.next_chunk > begun {
+                        wait = WAIT_FIRST;
+                    }
+                    match outcome {
+                        Ok(()) => return Ok(()),
+                        Err(doubt) => doubt,
+                    }
+                }
+                Err(doubt) => doubt,
+            };
+            self.metrics.recovered();
+            self.health.ill(Component::Bus, doubt.to_string());
+            tracing::warn!(%doubt, wait_ms = wait.as_millis(), "reading begins again at the cursor");
+            self.pause(wait).await;
+            wait = (wait * 2).min(WAIT_MAX);
+        }
+        Ok(())
+    }
+
+    /// Reads, chunk by chunk, after `position`. Ends without error when told to stop.
+    async fn read(&mut self, pull: &mut Pull, epoch: i32, mut position: i64) -> Result<(), Doubt> {
+        loop {
+            let Some(credit) = self.credit().await else { return Ok(()) };
+            let first = tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => return Ok(()),
+                () = self.bell.rung() => {
+                    self.run_errands(epoch, credit).await;
+                    continue;
+                }
+                first = pull.next() => first?,
+            };
+            // Unconstrained, since tokio's budget would end a chunk after 128 messages.
+            let deliveries = tokio::task::unconstrained(self.gather(pull, first)).await?;
+            position = self.chunk(epoch, position, deliveries, credit).await?;
+        }
+    }
+
+    /// Takes what is there, up to the limits of a chunk, and at least one message.
+    async fn gather(&self, pull: &mut Pull, first: Delivery) -> Result<Vec<Delivery>, Doubt> {
+        let mut bytes = first.payload.len();
+        let mut deliveries = vec![first];
+        while deliveries.len() < self.config.chunk_messages_max
+            && bytes < self.config.chunk_bytes_max
+        {
+            pull.ask().await?;
+            let Some(delivery) = pull.ready()? else { break };
+            bytes += delivery.payload.len();
+            deliveries.push(delivery);
+        }
+        Ok(deliveries)
+    }
+
+    /// Makes the chunk of `deliveries` and lets it fly. Returns its last position.
+    async fn chunk(
+        &mut self,
+        epoch: i32,
+        before: i64,
+        deliveries: Vec<Delivery>,
+        credit: Credit,
+    ) -> Result<i64, Doubt> {
+        let mut builder = ChunkBuilder::new(self.number(), epoch, STREAM_SOURCE);
+        let (mut last, mut stored_at, mut ack) = (before, None, None);
+        for (index, delivery) in deliveries.iter().enumerate() {
+            let sequence = delivery.sequence;
+            if sequence <= last {
+                return Err(Doubt::Backwards { position: last, found: sequence });
+            }
+            if sequence > last + 1 {
+                tracing::error!(
+                    first = last + 1,
+                    last = sequence - 1,
+                    "the stream no longer has these positions: receipts may be lost"
+                );
+                builder.run(last + 1, sequence - 1, RunKind::Gap);
+            }
+            while let Err(NewName) = self.sorter.sort(&mut builder, epoch, delivery) {
+                // All that is new in the rest of the chunk is numbered at once.
+                self.number_names(&deliveries[index..]).await?;
+            }
+            last = sequence;
+            stored_at = Some(delivery.stored_at);
+            ack = Some(delivery.reply.clone());
+        }
+        let stored_at = stored_at.expect("a chunk has at least one message");
+        self.flight.begin(builder.finish(Source::Stream { before, last, stored_at }, ack), credit);
+        Ok(last)
+    }
+
+    async fn number_names(&self, deliveries: &[Delivery]) -> Result<(), Doubt> {
+        let payloads = deliveries.iter().map(|delivery| (&delivery.payload, delivery.stored_at));
+        self.sorter
+            .number_names(&self.store, payloads, &self.health)
+            .await
+            .map_err(|error| Doubt::Numbering(error.to_string()))
+    }
+
+    pub(super) fn number(&mut self) -> ChunkNo {
+        self.next_chunk += 1;
+        self.next_chunk - 1
+    }
+
+    /// A credit, or nothing if told to stop.
+    async fn credit(&mut self) -> Option<Credit> {
+        tokio::select! {
+            biased;
+            () = stopped(&mut self.stop) => None,
+            permit = Arc::clone(&self.credits).acquire_owned() => {
+                Some(Credit(permit.expect("nobody closes the semaphore")))
+            }
+        }
+    }
+
+    /// The cursor, or nothing if the database was away and some time has passed.
+    async fn cursor(&mut self) -> Result<Option<cursor::Cursor>, store::Error> {
+        match cursor::read(&self.store.pool).await {
+            Ok(cursor) => {
+                self.health.well(Component::Database);
+                Ok(Some(cursor))
+            }
+            Err(store::Error::Unavailable(error)) => {
+                self.health.ill(Component::Database, format!("the cursor cannot be read: {error}"));
+                self.pause(Duration::from_millis(500)).await;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits, or less if told to stop.
+    async fn pause(&mut self, wait: Duration) {
+        tokio::select! {
+            () = stopped(&mut self.stop) => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// The ledger's number for a row that came from the stream.
+const STREAM_SOURCE: i16 = 0;
+
+/// Completes when the engine wants the intake to stop, also if it has gone itself.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,293 @@
+//! Reads the stream through the durable consumer: a pull subscription that is re-created at the
+//! cursor whenever there is any doubt that it delivers every message once and in order.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::{BatchConfig, Config as ConsumerConfig};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
+use async_nats::{Message, StatusCode, Subject, Subscriber};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
+
+use super::Bus;
+
+/// How the stream is read.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub stream: String,
+    pub consumer: String,
+    /// Messages asked for at a time; half as many again may be on their way.
+    pub messages: usize,
+    /// How often the server says that it is there when it has nothing to send.
+    pub heartbeat: Duration,
+    /// Messages that may be delivered and not yet acknowledged.
+    pub ack_pending_max: i64,
+}
+
+/// Why reading must begin again from the cursor.
+#[derive(Debug, thiserror::Error)]
+pub enum Doubt {
+    #[error("the consumer cannot be made: {0}")]
+    Consumer(String),
+    #[error("the connection was lost and made again")]
+    Reconnected,
+    #[error("the subscription has ended")]
+    Ended,
+    #[error("the server has been silent for {0:?}")]
+    Silent(Duration),
+    #[error("the server ended the pull: {0}")]
+    Status(String),
+    #[error("delivery {found} came where {expected} was due")]
+    DeliveryGap { expected: u64, found: u64 },
+    #[error("position {found} came after {position}")]
+    Backwards { position: i64, found: i64 },
+    #[error("new brands or predicates cannot be numbered: {0}")]
+    Numbering(String),
+    #[error("a message came without a readable reply subject: {0}")]
+    Reply(String),
+}
+
+/// A message of the stream.
+#[derive(Debug)]
+pub struct Delivery {
+    pub subject: Subject,
+    pub payload: Bytes,
+    pub is_encoded: bool,
+    /// Where to send the acknowledgement.
+    pub reply: Subject,
+    pub sequence: i64,
+    /// When the stream stored it.
+    pub stored_at: DateTime<Utc>,
+}
+
+/// An open pull subscription.
+pub struct Pull {
+    config: Config,
+    consumer: PullConsumer,
+    subscriber: Subscriber,
+    inbox: Subject,
+    /// Messages asked for and not yet delivered.
+    outstanding: usize,
+    deliveries: u64,
+    connections: watch::Receiver<u64>,
+}
+
+/// The server keeps a request this long. Well above the heartbeat, so that a request does not end
+/// while nothing happens.
+const EXPIRES: Duration = Duration::from_secs(30);
+/// Longer than any commit, so that nothing is delivered twice for slowness alone.
+const ACK_WAIT: Duration = Duration::from_secs(600);
+
+impl Pull {
+    /// Makes the consumer anew, to begin with `sequence`, and asks for the first messages. What an
+    /// earlier reader was sent and did not commit is so delivered at once, not after its ack wait,
+    /// and a request that an earlier reader left open can swallow nothing.
+    ///
+    /// # Errors
+    /// If the stream does not exist or the server is away.
+    pub async fn open(bus: &Bus, config: &Config, sequence: i64) -> Result<Self, Doubt> {
+        let mut connections = bus.connections.clone();
+        connections.mark_unchanged();
+        let consumer = make_consumer(bus, config, sequence).await?;
+        let inbox = Subject::from(bus.client.new_inbox());
+        let subscriber = bus
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| Doubt::Consumer(error.to_string()))?;
+        let mut pull = Self {
+            config: config.clone(),
+            consumer,
+            subscriber,
+            inbox,
+            outstanding: 0,
+            deliveries: 0,
+            connections,
+        };
+        pull.ask().await?;
+        Ok(pull)
+    }
+
+    /// Waits for the next message. Safe to cancel: a message that has come is kept.
+    ///
+    /// # Errors
+    /// Any [`Doubt`]; the pull must then be dropped.
+    pub async fn next(&mut self) -> Result<Delivery, Doubt> {
+        loop {
+            self.ask().await?;
+            let silence_max = self.config.heartbeat * 2;
+            let message = tokio::select! {
+                biased;
+                changed = self.connections.changed() => {
+                    return Err(if changed.is_ok() { Doubt::Reconnected } else { Doubt::Ended });
+                }
+                message = tokio::time::timeout(silence_max, self.subscriber.next()) => {
+                    message.map_err(|_| Doubt::Silent(silence_max))?.ok_or(Doubt::Ended)?
+                }
+            };
+            if let Some(delivery) = self.take(message)? {
+                return Ok(delivery);
+            }
+        }
+    }
+
+    /// A message that is there already.
+    ///
+    /// # Errors
+    /// Any [`Doubt`]; the pull must then be dropped.
+    pub fn ready(&mut self) -> Result<Option<Delivery>, Doubt> {
+        while let Some(message) = self.subscriber.next().now_or_never() {
+            if let Some(delivery) = self.take(message.ok_or(Doubt::Ended)?)? {
+                return Ok(Some(delivery));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks for more once half of what was asked for has come, so that the server never waits for us.
+    pub async fn ask(&mut self) -> Result<(), Doubt> {
+        if self.outstanding > self.config.messages / 2 {
+            return Ok(());
+        }
+        let request = BatchConfig {
+            batch: self.config.messages,
+            expires: Some(EXPIRES),
+            idle_heartbeat: self.config.heartbeat,
+            ..BatchConfig::default()
+        };
+        self.consumer
+            .request_batch(request, self.inbox.clone())
+            .await
+            .map_err(|error| Doubt::Consumer(error.to_string()))?;
+        self.outstanding += self.config.messages;
+        Ok(())
+    }
+
+    fn take(&mut self, message: Message) -> Result<Option<Delivery>, Doubt> {
+        if let Some(status) = message.status {
+            return self.status(status, &message).map(|()| None);
+        }
+        let reply = message.reply.ok_or_else(|| Doubt::Reply("none".to_owned()))?;
+        let place = Place::parse(&reply).ok_or_else(|| Doubt::Reply(reply.to_string()))?;
+        let expected = self.deliveries + 1;
+        if place.delivery != expected {
+            return Err(Doubt::DeliveryGap { expected, found: place.delivery });
+        }
+        self.deliveries = expected;
+        self.outstanding = self.outstanding.saturating_sub(1);
+        let is_encoded = message
+            .headers
+            .as_ref()
+            .is_some_and(|headers| headers.get("Content-Encoding").is_some());
+        Ok(Some(Delivery {
+            subject: message.subject,
+            payload: message.payload,
+            is_encoded,
+            reply,
+            sequence: place.sequence,
+            stored_at: place.stored_at,
+        }))
+    }
+
+    fn status(&mut self, status: StatusCode, message: &Message) -> Result<(), Doubt> {
+        match status {
+            StatusCode::IDLE_HEARTBEAT => Ok(()),
+            // The request has expired; the server says how much of it was left.
+            StatusCode::TIMEOUT => {
+                let left = message
+                    .headers
+                    .as_ref()
+                    .and_then(|headers| headers.get("Nats-Pending-Messages"))
+                    .and_then(|left| left.as_str().parse().ok())
+                    .unwrap_or(self.config.messages);
+                self.outstanding = self.outstanding.saturating_sub(left);
+                Ok(())
+            }
+            status => {
+                let text = message.description.clone().unwrap_or_default();
+                Err(Doubt::Status(format!("{status} {text}").trim_end().to_owned()))
+            }
+        }
+    }
+}
+
+async fn make_consumer(bus: &Bus, config: &Config, sequence: i64) -> Result<PullConsumer, Doubt> {
+    let doubt = |error: String| Doubt::Consumer(error);
+    let stream = bus
+        .jetstream
+        .get_stream(&config.stream)
+        .await
+        .map_err(|error| doubt(format!("stream {}: {error}", config.stream)))?;
+    // Deleting what is not there is an error that means nothing.
+    let _ = stream.delete_consumer(&config.consumer).await;
+    let start_sequence = u64::try_from(sequence).unwrap_or(1).max(1);
+    stream
+        .create_consumer(ConsumerConfig {
+            durable_name: Some(config.consumer.clone()),
+            description: Some("prooftally reads the stream and acknowledges what is committed".into()),
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
+            ack_policy: AckPolicy::All,
+            ack_wait: ACK_WAIT,
+            max_deliver: -1,
+            max_ack_pending: config.ack_pending_max,
+            ..ConsumerConfig::default()
+        })
+        .await
+        .map_err(|error| doubt(format!("consumer {}: {error}", config.consumer)))
+}
+
+/// What a reply subject says of its message.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    delivery: u64,
+    sequence: i64,
+    stored_at: DateTime<Utc>,
+}
+
+/// `$JS.ACK`, then from 2.15 on a domain and an account, then stream, consumer, times delivered,
+/// stream sequence, consumer sequence, store time and messages pending.
+impl Place {
+    fn parse(reply: &str) -> Option<Self> {
+        let rest = reply.strip_prefix("$JS.ACK.")?;
+        let mut tokens = rest.split('.');
+        let count = tokens.clone().count();
+        // Without domain and account there are seven tokens, with them nine or more.
+        let skip = if count == 7 { 3 } else { 5 };
+        let sequence = tokens.nth(skip)?.parse().ok()?;
+        let delivery = tokens.next()?.parse().ok()?;
+        let nanos: i64 = tokens.next()?.parse().ok()?;
+        tokens.next()?;
+        // Microseconds are what PostgreSQL keeps; the rest would make stored and read times differ.
+        let stored_at = DateTime::from_timestamp_micros(nanos / 1_000)?;
+        Some(Self { delivery, sequence, stored_at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(reply: &str, expected: Option<(i64, u64)>) {
+        let found = Place::parse(reply).map(|place| (place.sequence, place.delivery));
+        assert_eq!(found, expected, "{reply}");
+    }
+
+    #[test]
+    fn both_forms_of_reply_are_read() {
+        check("$JS.ACK.PROOFS.billing.1.41.7.1690000000000000123.0", Some((41, 7)));
+        check("$JS.ACK.hub.AbC.PROOFS.billing.1.41.7.1690000000000000123.0", Some((41, 7)));
+        check("$JS.ACK._.AbC.PROOFS.billing.1.41.7.1690000000000000123.0.x", Some((41, 7)));
+        check("$JS.ACK.PROOFS.billing.1.x.7.1690000000000000123.0", None);
+        check("_INBOX.abc", None);
+        check("$JS.ACK.PROOFS", None);
+    }
+
+    #[test]
+    fn store_time_is_cut_to_microseconds() {
+        let place = Place::parse("$JS.ACK.S.c.1.1.1.1690000000123456789.0").unwrap();
+        assert_eq!(place.stored_at.timestamp_micros(), 1_690_000_000_123_456);
+        assert_eq!(place.stored_at.timestamp_subsec_nanos(), 123_456_000);
+    }
+}

@@ -1,0 +1,8 @@
+//! prooftally: exact metering and billing of verified proofs.
+#![forbid(unsafe_code)]
+
+pub mod actors;
+pub mod bus;
+pub mod engine;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,166 @@
+//! Brands and predicates: the dictionaries that the ledger's numbers stand for.
+
+use std::str::FromStr;
+
+use billing::ids::{BrandId, Predicate};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgExecutor, Row};
+
+use super::Error;
+
+/// A brand as the engine needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brand {
+    /// The brand's number in the ledger.
+    pub no: i32,
+    pub id: BrandId,
+    pub zone: Tz,
+}
+
+/// A brand as people see it.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub brand: Brand,
+    pub display_name: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub receipts: i64,
+}
+
+impl FromRow<'_, PgRow> for Brand {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let id: String = row.try_get("brand_id")?;
+        let zone: String = row.try_get("zone")?;
+        Ok(Self {
+            no: row.try_get("brand_no")?,
+            id: BrandId::new(&id)
+                .ok_or_else(|| sqlx::Error::Decode(format!("brand id {id:?}").into()))?,
+            zone: Tz::from_str(&zone)
+                .map_err(|_| sqlx::Error::Decode(format!("zone {zone:?}").into()))?,
+        })
+    }
+}
+
+impl FromRow<'_, PgRow> for Profile {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            brand: Brand::from_row(row)?,
+            display_name: row.try_get("display_name")?,
+            created_at: row.try_get("created_at")?,
+            receipts: row.try_get("receipts")?,
+        })
+    }
+}
+
+/// Every brand.
+///
+/// # Errors
+/// If the database is away.
+pub async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<Brand>, Error> {
+    Ok(sqlx::query_as("select brand_no, brand_id, zone from brand").fetch_all(executor).await?)
+}
+
+/// Creates the brands of `ids` that do not exist and returns all of them. Called outside the chunk's
+/// transaction: a brand without usage harms nobody, and doing it twice does nothing.
+///
+/// # Errors
+/// If the database is away.
+pub async fn ensure(
+    executor: impl PgExecutor<'_>,
+    ids: &[&str],
+    zone: Tz,
+) -> Result<Vec<Brand>, Error> {
+    let brands = sqlx::query_as(
+        "with created as ( \
+            insert into brand (brand_id, zone) select id, $2 from unnest($1::text[]) as id \
+            on conflict (brand_id) do nothing returning brand_no, brand_id, zone) \
+         select brand_no, brand_id, zone from created union all \
+         select brand_no, brand_id, zone from brand where brand_id = any($1)",
+    )
+    .bind(ids)
+    .bind(zone.name())
+    .fetch_all(executor)
+    .await?;
+    Ok(brands)
+}
+
+/// The profiles of all brands, or of the one named `id`, by id.
+///
+/// # Errors
+/// If the database is away.
+pub async fn profiles(
+    executor: impl PgExecutor<'_>,
+    id: Option<&str>,
+) -> Result<Vec<Profile>, Error> {
+    let profiles = sqlx::query_as(
+        "select b.brand_no, b.brand_id, b.zone, b.display_name, b.created_at, \
+            (select coalesce(sum(u.receipts), 0)::bigint from usage_day u \
+             where u.brand_no = b.brand_no) as receipts \
+         from brand b where $1::text is null or b.brand_id = $1 order by b.brand_id",
+    )
+    .bind(id)
+    .fetch_all(executor)
+    .await?;
+    Ok(profiles)
+}
+
+/// Sets what people call the brand. False if there is no such brand.
+///
+/// # Errors
+/// If the database is away.
+pub async fn set_display_name(
+    executor: impl PgExecutor<'_>,
+    id: &str,
+    name: &str,
+) -> Result<bool, Error> {
+    let done = sqlx::query("update brand set display_name = $2 where brand_id = $1")
+        .bind(id)
+        .bind(name)
+        .execute(executor)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A predicate with its number in the ledger.
+#[derive(Clone, Debug, FromRow)]
+pub struct NumberedPredicate {
+    pub predicate_no: i32,
+    pub name: String,
+    pub version: String,
+}
+
+/// Every predicate that was ever seen.
+///
+/// # Errors
+/// If the database is away.
+pub async fn predicates(executor: impl PgExecutor<'_>) -> Result<Vec<NumberedPredicate>, Error> {
+    Ok(sqlx::query_as("select predicate_no, name, version from predicate")
+        .fetch_all(executor)
+        .await?)
+}
+
+/// Numbers the predicates of `wanted` that have none and returns all of them; like [`ensure`].
+///
+/// # Errors
+/// If the database is away.
+pub async fn ensure_predicates(
+    executor: impl PgExecutor<'_>,
+    wanted: &[Predicate<'_>],
+) -> Result<Vec<NumberedPredicate>, Error> {
+    let names: Vec<&str> = wanted.iter().map(|predicate| predicate.name).collect();
+    let versions: Vec<&str> = wanted.iter().map(|predicate| predicate.version).collect();
+    let predicates = sqlx::query_as(
+        "with wanted as (select * from unnest($1::text[], $2::text[]) as w (name, version)), \
+         created as ( \
+            insert into predicate (name, version) select name, version from wanted \
+            on conflict (name, version) do nothing returning predicate_no, name, version) \
+         select predicate_no, name, version from created union all \
+         select p.predicate_no, p.name, p.version from predicate p join wanted using (name, version)",
+    )
+    .bind(names)
+    .bind(versions)
+    .fetch_all(executor)
+    .await?;
+    Ok(predicates)
+}

@@ -1,0 +1,279 @@
+//! The one transaction that moves the cursor: a chunk's rows, usage, dispositions and the cursor.
+//!
+//! The first statement moves the cursor by compare-and-set. An orphan of an earlier attempt, whose
+//! connection broke but which PostgreSQL still runs, holds that row: the next attempt waits for it
+//! and then finds out from the cursor what became of it. So a lost reply is looked up, not guessed.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, PgTransaction};
+
+use super::cursor::{self, Totals};
+use super::{Error, Store};
+
+/// All that a chunk changes.
+#[derive(Debug, Default)]
+pub struct Commit {
+    pub fence: i64,
+    /// Names the attempt: numbers rise within a fence and are never used twice.
+    pub chunk: i64,
+    pub epoch: i32,
+    /// The cursor's position before and after; equal for a chunk that did not come from the stream.
+    pub sequence_before: i64,
+    pub sequence: i64,
+    pub stored_at: Option<DateTime<Utc>>,
+    /// Last entry after this chunk.
+    pub entry: i64,
+    /// Ledger rows as a whole binary COPY, from header to trailer; see [`LEDGER_COLUMNS`].
+    pub rows: Vec<u8>,
+    pub row_count: u64,
+    pub usage: Vec<UsageDelta>,
+    /// Disposition rows as a whole binary COPY; see [`DISPOSITION_COLUMNS`].
+    pub dispositions: Vec<u8>,
+    pub disposition_count: u64,
+    pub rejections: Vec<NewRejection>,
+    pub conflicts: Vec<NewConflict>,
+    pub failures: Vec<NewFailures>,
+    pub settlements: Vec<Settlement>,
+    /// The request that this chunk carries out, and the answer to it.
+    pub answer: Option<(i64, String)>,
+    pub totals: Totals,
+}
+
+/// What a chunk adds to a row of `usage_day`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageDelta {
+    pub brand_no: i32,
+    pub usage_day: NaiveDate,
+    pub predicate_no: i32,
+    pub result: bool,
+    pub receipts: i64,
+    pub duplicates: i64,
+}
+
+/// An event that cannot be counted.
+#[derive(Clone, Debug)]
+pub struct NewRejection {
+    pub epoch: i32,
+    pub sequence: i64,
+    pub stored_at: DateTime<Utc>,
+    pub subject: String,
+    pub reason: &'static str,
+    pub detail: String,
+    pub brand_id: Option<String>,
+    pub receipt_id: Option<String>,
+    pub raw: Vec<u8>,
+}
+
+/// An event that contradicts the receipt that was counted under its id.
+#[derive(Clone, Debug)]
+pub struct NewConflict {
+    pub brand_no: i32,
+    pub receipt_key: u128,
+    pub digest: u64,
+    pub receipt_id: String,
+    pub entry: i64,
+    pub fields: Vec<String>,
+    pub epoch: i32,
+    pub sequence: i64,
+    pub stored_at: DateTime<Utc>,
+    pub raw: Vec<u8>,
+}
+
+/// Failed proofs to add to a row of `failed_day`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFailures {
+    pub failed_on: NaiveDate,
+    pub predicate: String,
+    pub error_code: String,
+    pub failures: i64,
+}
+
+/// A rejection that is settled with this chunk.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    pub rejection_no: i64,
+    pub state: &'static str,
+    pub entry: Option<i64>,
+    pub settled_by: String,
+    pub settlement: String,
+}
+
+/// Columns of [`Commit::rows`], in their order.
+pub const LEDGER_COLUMNS: i16 = 15;
+const COPY_LEDGER: &str = "copy ledger (entry, usage_day, sequence, digest, verified_at, epoch, \
+    brand_no, predicate_no, receipt_key, source, result, expires_at, receipt_id, supplier, product) \
+    from stdin (format binary)";
+/// Columns of [`Commit::dispositions`], in their order.
+pub const DISPOSITION_COLUMNS: i16 = 9;
+const COPY_DISPOSITION: &str = "copy disposition (epoch, first, last, kind, brand_no, \
+    predicate_no, result, verified_at, receipt_key) from stdin (format binary)";
+
+/// The connection of the one writer.
+pub struct Writer {
+    store: Store,
+    connection: Option<PgConnection>,
+}
+
+impl Writer {
+    pub fn new(store: Store) -> Self {
+        Self { store, connection: None }
+    }
+
+    /// Commits `commit`, or finds that an earlier attempt did.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: try the same commit again. [`Error::Stale`]: another engine writes.
+    /// [`Error::Refused`]: PostgreSQL will not take this chunk as it is.
+    pub async fn commit(&mut self, commit: &Commit) -> Result<(), Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.store.connect().await?,
+        };
+        // The connection is dropped with the future when time is up, and nobody uses it again: a
+        // transaction that was cut in the middle cannot leak into the next one.
+        let attempt = async move {
+            let outcome = transact(&mut connection, commit).await;
+            (connection, outcome)
+        };
+        match tokio::time::timeout(self.store.commit_timeout, attempt).await {
+            Ok((connection, Ok(()))) => {
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Ok((_, Err(error))) => Err(error),
+            Err(_) => Err(timed_out(self.store.commit_timeout)),
+        }
+    }
+}
+
+fn timed_out(after: Duration) -> Error {
+    let text = format!("the commit had no answer within {} s", after.as_secs());
+    Error::Unavailable(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text)))
+}
+
+async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<(), Error> {
+    let mut transaction = connection.begin().await?;
+    if !move_cursor(&mut transaction, commit).await? {
+        transaction.rollback().await?;
+        return look_up(connection, commit).await;
+    }
+    if commit.row_count > 0 {
+        copy_in(&mut transaction, COPY_LEDGER, &commit.rows, commit.row_count).await?;
+    }
+    if !commit.usage.is_empty() {
+        add_usage(&mut transaction, commit).await?;
+    }
+    if commit.disposition_count > 0 {
+        let (rows, count) = (&commit.dispositions, commit.disposition_count);
+        copy_in(&mut transaction, COPY_DISPOSITION, rows, count).await?;
+    }
+    super::rejections::add(&mut transaction, &commit.rejections).await?;
+    super::rejections::add_conflicts(&mut transaction, &commit.conflicts).await?;
+    super::rejections::add_failures(&mut transaction, &commit.failures).await?;
+    super::rejections::settle(&mut transaction, &commit.settlements).await?;
+    if let Some((request_no, answer)) = &commit.answer {
+        super::requests::answer(&mut *transaction, *request_no, "done", answer).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The compare-and-set. False if the cursor is not where this chunk begins.
+async fn move_cursor(
+    transaction: &mut PgTransaction<'_>,
+    commit: &Commit,
+) -> Result<bool, Error> {
+    let totals = &commit.totals;
+    let moved = sqlx::query(
+        "update cursor set chunk = $2, sequence = $5, stored_at = coalesce($6, stored_at), \
+            entry = $7, counted = counted + $8, duplicate = duplicate + $9, \
+            conflict = conflict + $10, rejected = rejected + $11, ignored = ignored + $12, \
+            parked = parked + $13, gap = gap + $14, counted_later = counted_later + $15 \
+         where fence = $1 and chunk <> $2 and epoch = $3 and sequence = $4",
+    )
+    .bind(commit.fence)
+    .bind(commit.chunk)
+    .bind(commit.epoch)
+    .bind(commit.sequence_before)
+    .bind(commit.sequence)
+    .bind(commit.stored_at)
+    .bind(commit.entry)
+    .bind(totals.counted)
+    .bind(totals.duplicate)
+    .bind(totals.conflict)
+    .bind(totals.rejected)
+    .bind(totals.ignored)
+    .bind(totals.parked)
+    .bind(totals.gap)
+    .bind(totals.counted_later)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// The cursor did not move: finds out whether this very chunk had moved it before.
+async fn look_up(connection: &mut PgConnection, commit: &Commit) -> Result<(), Error> {
+    let cursor = cursor::read(connection).await?;
+    if cursor.fence != commit.fence {
+        return Err(Error::Stale { fence: commit.fence });
+    }
+    if cursor.chunk == commit.chunk {
+        return Ok(());
+    }
+    Err(Error::Corrupt(format!(
+        "chunk {} begins after position {}, but the cursor is at {} with chunk {}",
+        commit.chunk, commit.sequence_before, cursor.sequence, cursor.chunk
+    )))
+}
+
+async fn copy_in(
+    transaction: &mut PgTransaction<'_>,
+    statement: &str,
+    bytes: &[u8],
+    rows_expected: u64,
+) -> Result<(), Error> {
+    /// Each send is flushed to the socket; this keeps sqlx's own buffer small.
+    const SEND_BYTES: usize = 1 << 20;
+    let mut copy = transaction.copy_in_raw(statement).await?;
+    for part in bytes.chunks(SEND_BYTES) {
+        copy.send(part).await?;
+    }
+    let rows = copy.finish().await?;
+    if rows != rows_expected {
+        return Err(Error::Corrupt(format!("{rows} rows were copied instead of {rows_expected}")));
+    }
+    Ok(())
+}
+
+/// Rows are sorted by key, so that two writers could never lock them in opposite orders.
+async fn add_usage(transaction: &mut PgTransaction<'_>, commit: &Commit) -> Result<(), Error> {
+    let mut usage = commit.usage.clone();
+    usage.sort_unstable_by_key(|delta| {
+        (delta.brand_no, delta.usage_day, delta.predicate_no, delta.result)
+    });
+    sqlx::query(
+        "insert into usage_day as u \
+            (brand_no, usage_day, predicate_no, result, receipts, duplicates, last_entry) \
+         select brand_no, usage_day, predicate_no, result, receipts, duplicates, \
+            case when receipts > 0 then $7 else 0 end \
+         from unnest($1::int[], $2::date[], $3::int[], $4::bool[], $5::bigint[], $6::bigint[]) \
+            as d (brand_no, usage_day, predicate_no, result, receipts, duplicates) \
+         on conflict (brand_no, usage_day, predicate_no, result) do update set \
+            receipts = u.receipts + excluded.receipts, \
+            duplicates = u.duplicates + excluded.duplicates, \
+            last_entry = greatest(u.last_entry, excluded.last_entry)",
+    )
+    .bind(usage.iter().map(|delta| delta.brand_no).collect::<Vec<_>>())
+    .bind(usage.iter().map(|delta| delta.usage_day).collect::<Vec<_>>())
+    .bind(usage.iter().map(|delta| delta.predicate_no).collect::<Vec<_>>())
+    .bind(usage.iter().map(|delta| delta.result).collect::<Vec<_>>())
+    .bind(usage.iter().map(|delta| delta.receipts).collect::<Vec<_>>())
+    .bind(usage.iter().map(|delta| delta.duplicates).collect::<Vec<_>>())
+    .bind(commit.entry)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}

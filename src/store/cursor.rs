@@ -1,0 +1,89 @@
+//! The cursor: how far we are. The only truth about it is its row.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgExecutor, PgPool};
+
+use super::Error;
+
+/// The cursor's row.
+#[derive(Clone, Debug, FromRow)]
+pub struct Cursor {
+    pub fence: i64,
+    /// The stream that is read; `None` until the first engine has started.
+    pub stream: Option<String>,
+    pub epoch: i32,
+    /// The epoch begins at `began_after + 1`.
+    pub began_after: i64,
+    pub sequence: i64,
+    pub stored_at: Option<DateTime<Utc>>,
+    pub entry: i64,
+    pub segment_entries: Option<i64>,
+    pub chunk: i64,
+    #[sqlx(flatten)]
+    pub totals: Totals,
+}
+
+/// Positions by disposition, over all epochs, and receipts counted later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
+pub struct Totals {
+    pub counted: i64,
+    pub duplicate: i64,
+    pub conflict: i64,
+    pub rejected: i64,
+    pub ignored: i64,
+    pub parked: i64,
+    pub gap: i64,
+    pub counted_later: i64,
+}
+
+impl Totals {
+    /// Positions that have a disposition.
+    pub fn positions(&self) -> i64 {
+        self.counted
+            + self.duplicate
+            + self.conflict
+            + self.rejected
+            + self.ignored
+            + self.parked
+            + self.gap
+    }
+}
+
+const COLUMNS: &str = "select fence, stream, epoch, began_after, sequence, stored_at, entry, \
+    segment_entries, chunk, counted, duplicate, conflict, rejected, ignored, parked, gap, \
+    counted_later from cursor";
+
+/// Reads the cursor.
+///
+/// # Errors
+/// If the database is away or not migrated.
+pub async fn read(executor: impl PgExecutor<'_>) -> Result<Cursor, Error> {
+    Ok(sqlx::query_as(COLUMNS).fetch_one(executor).await?)
+}
+
+/// Takes a new fence for an engine that reads `stream`, so that chunks of every earlier engine fail.
+/// The first engine ever also fixes the size of a segment and the place where the epoch begins:
+/// `began_after`, one before the first message that the stream still has.
+///
+/// # Errors
+/// If the database is away.
+pub async fn take_fence(
+    pool: &PgPool,
+    stream: &str,
+    began_after: i64,
+    segment_entries: i64,
+) -> Result<Cursor, Error> {
+    sqlx::query(
+        "update cursor set fence = fence + 1, \
+            began_after = case when stream is null then $2 else began_after end, \
+            sequence = case when stream is null then $2 else sequence end, \
+            segment_entries = coalesce(segment_entries, $3), \
+            stream = coalesce(stream, $1)",
+    )
+    .bind(stream)
+    .bind(began_after)
+    .bind(segment_entries)
+    .execute(pool)
+    .await?;
+    read(pool).await
+}

@@ -1,0 +1,61 @@
+//! Reads the keys of the ledger back into memory when an engine starts.
+
+use billing::receipt::ReceiptKey;
+use futures_util::TryStreamExt;
+use sqlx::postgres::PgConnection;
+
+use super::{Error, copy};
+
+/// One committed receipt, as far as dedupe needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommittedKey {
+    pub brand_no: i32,
+    pub key: ReceiptKey,
+    pub digest: u64,
+    pub entry: i64,
+    pub epoch: i32,
+    pub sequence: i64,
+}
+
+/// Bytes of a row's six fields.
+const WIDTH: usize = 4 + 16 + 8 + 8 + 4 + 8;
+
+/// Hands every key of the ledger up to `entry` to `take`. Streams: memory does not grow with the
+/// ledger.
+///
+/// # Errors
+/// If the database is away.
+pub async fn load(
+    connection: &mut PgConnection,
+    entry: i64,
+    mut take: impl FnMut(CommittedKey),
+) -> Result<(), Error> {
+    let statement = format!(
+        "copy (select brand_no, receipt_key, digest, entry, epoch, sequence from ledger \
+         where entry <= {entry}) to stdout (format binary)"
+    );
+    let mut rows = connection.copy_out_raw(&statement).await?;
+    let mut reader = copy::Reader::new();
+    while let Some(bytes) = rows.try_next().await? {
+        reader.push(&bytes, 6, WIDTH, |row| take(committed_key(row)));
+    }
+    Ok(())
+}
+
+fn committed_key(row: &[u8]) -> CommittedKey {
+    let mut rest = row;
+    CommittedKey {
+        brand_no: i32::from_be_bytes(next(&mut rest)),
+        key: ReceiptKey(u128::from_be_bytes(next(&mut rest))),
+        digest: u64::from_be_bytes(next(&mut rest)),
+        entry: i64::from_be_bytes(next(&mut rest)),
+        epoch: i32::from_be_bytes(next(&mut rest)),
+        sequence: i64::from_be_bytes(next(&mut rest)),
+    }
+}
+
+fn next<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let (head, tail) = rest.split_first_chunk::<N>().expect("the row has WIDTH bytes");
+    *rest = tail;
+    *head
+}

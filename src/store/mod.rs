@@ -1,0 +1,149 @@
+//! The PostgreSQL edge. All SQL of the engine lives here, one file a noun.
+//!
+//! [`commit`] is the one transaction that moves the cursor; everything else reads, or writes what is
+//! not metering (brands, predicates, request rows).
+
+pub mod brands;
+pub mod commit;
+pub mod copy;
+pub mod cursor;
+pub mod keys;
+pub mod ledger;
+pub mod lock;
+
+pub mod rejections;
+pub mod requests;
+pub mod segments;
+
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+
+/// The migrations of this build.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub url: SecretString,
+    pub connections_max: u32,
+    pub acquire_timeout: Duration,
+    /// A commit whose answer takes longer has its connection closed and its outcome looked up.
+    pub commit_timeout: Duration,
+}
+
+/// What can go wrong, as far as somebody acts on it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database is away or going down: try again later, nothing is wrong with what was asked.
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] sqlx::Error),
+    /// The cursor was moved by another engine: this one must stop writing.
+    #[error("another engine has taken over: the cursor no longer carries fence {fence}")]
+    Stale { fence: i64 },
+    #[error("the database refused a statement")]
+    Refused(#[source] sqlx::Error),
+    /// What is stored contradicts itself.
+    #[error("{0}")]
+    Corrupt(String),
+    #[error("the database's schema cannot be brought up to date")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if is_unavailable(&error) { Self::Unavailable(error) } else { Self::Refused(error) }
+    }
+}
+
+/// True for what passes by itself: a broken or refused connection, a server that starts or stops,
+/// no free connection, a serialization failure or deadlock.
+fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // Classes: 08 connection, 40 rollback, 53 resources, 57 operator intervention, 58 system.
+            ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}
+
+/// The pool that reads, and the settings of single connections.
+#[derive(Clone)]
+pub struct Store {
+    pub pool: PgPool,
+    options: PgConnectOptions,
+    pub commit_timeout: Duration,
+}
+
+impl Store {
+    /// Opens the pool; connects on first use.
+    ///
+    /// # Errors
+    /// If the URL cannot be read.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let options: PgConnectOptions = config.url.expose_secret().parse().map_err(|_| {
+            // sqlx's message would carry the URL, which may hold a password.
+            anyhow::anyhow!(
+                "database.url is not a PostgreSQL URL: write it as postgres://user@host:5432/name"
+            )
+        })?;
+        let options =
+            options.application_name("prooftally").log_statements(tracing::log::LevelFilter::Off);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.connections_max)
+            .acquire_timeout(config.acquire_timeout)
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options, commit_timeout: config.commit_timeout })
+    }
+
+    /// A connection of its own, for the one writer and for the lock.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the database is away.
+    pub async fn connect(&self) -> Result<PgConnection, Error> {
+        Ok(PgConnection::connect_with(&self.options).await?)
+    }
+
+    /// Brings the schema up to date; does nothing if it is.
+    ///
+    /// # Errors
+    /// If the database is away, or was migrated by a newer build.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        use sqlx::migrate::MigrateError;
+        MIGRATIONS.run(&self.pool).await.map_err(|error| match error {
+            MigrateError::Execute(error) if is_unavailable(&error) => Error::Unavailable(error),
+            error => Error::Migration(error),
+        })
+    }
+
+    /// How many migrations of this build the database lacks.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn migrations_missing(&self) -> Result<usize, Error> {
+        let mut connection = self.connect().await?;
+        let table: bool =
+            sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+                .fetch_one(&mut connection)
+                .await?;
+        let applied: i64 = if table {
+            sqlx::query_scalar("select count(*) from _sqlx_migrations where success")
+                .fetch_one(&mut connection)
+                .await?
+        } else {
+            0
+        };
+        let known = MIGRATIONS.iter().count();
+        Ok(known.saturating_sub(usize::try_from(applied).unwrap_or(0)))
+    }
+}

@@ -1,0 +1,208 @@
+//! What was not counted and may need a person: rejections, conflicts, and the tally of failed proofs.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgExecutor, PgTransaction};
+
+use super::Error;
+use super::commit::{NewConflict, NewFailures, NewRejection, Settlement};
+
+/// Keeps `rejections`. One of a position that is kept already stays as it is.
+pub(super) async fn add(
+    transaction: &mut PgTransaction<'_>,
+    rejections: &[NewRejection],
+) -> Result<(), Error> {
+    if rejections.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into rejection (epoch, sequence, stored_at, subject, reason, detail, brand_id, \
+            receipt_id, raw) \
+         select * from unnest($1::int[], $2::bigint[], $3::timestamptz[], $4::text[], $5::text[], \
+            $6::text[], $7::text[], $8::text[], $9::bytea[]) \
+         on conflict (epoch, sequence) do nothing",
+    )
+    .bind(rejections.iter().map(|new| new.epoch).collect::<Vec<_>>())
+    .bind(rejections.iter().map(|new| new.sequence).collect::<Vec<_>>())
+    .bind(rejections.iter().map(|new| new.stored_at).collect::<Vec<_>>())
+    .bind(rejections.iter().map(|new| new.subject.as_str()).collect::<Vec<_>>())
+    .bind(rejections.iter().map(|new| new.reason).collect::<Vec<_>>())
+    .bind(rejections.iter().map(|new| new.detail.as_str()).collect::<Vec<_>>())
+    .bind(rejections.iter().map(|new| new.brand_id.as_deref()).collect::<Vec<_>>())
+    .bind(rejections.iter().map(|new| new.receipt_id.as_deref()).collect::<Vec<_>>())
+    .bind(rejections.iter().map(|new| new.raw.as_slice()).collect::<Vec<_>>())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Keeps each content that contradicts a receipt once, and counts how often it was seen. One after
+/// the other, since a chunk may hold the same content twice.
+pub(super) async fn add_conflicts(
+    transaction: &mut PgTransaction<'_>,
+    conflicts: &[NewConflict],
+) -> Result<(), Error> {
+    for new in conflicts {
+        sqlx::query(
+            "insert into conflict as c (brand_no, receipt_key, digest, receipt_id, entry, fields, \
+                epoch, sequence, last_sequence, stored_at, raw) \
+             values ($1, encode($2, 'hex')::uuid, $3, $4, $5, $6, $7, $8, $8, $9, $10) \
+             on conflict (brand_no, receipt_key, digest) do update \
+             set seen = c.seen + 1, last_sequence = excluded.last_sequence",
+        )
+        .bind(new.brand_no)
+        .bind(new.receipt_key.to_be_bytes().as_slice())
+        .bind(new.digest.cast_signed())
+        .bind(&new.receipt_id)
+        .bind(new.entry)
+        .bind(&new.fields)
+        .bind(new.epoch)
+        .bind(new.sequence)
+        .bind(new.stored_at)
+        .bind(new.raw.as_slice())
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Adds failed proofs to their tallies.
+pub(super) async fn add_failures(
+    transaction: &mut PgTransaction<'_>,
+    failures: &[NewFailures],
+) -> Result<(), Error> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into failed_day as f (failed_on, predicate, error_code, failures) \
+         select * from unnest($1::date[], $2::text[], $3::text[], $4::bigint[]) \
+         on conflict (failed_on, predicate, error_code) do update \
+         set failures = f.failures + excluded.failures",
+    )
+    .bind(failures.iter().map(|new| new.failed_on).collect::<Vec<_>>())
+    .bind(failures.iter().map(|new| new.predicate.as_str()).collect::<Vec<_>>())
+    .bind(failures.iter().map(|new| new.error_code.as_str()).collect::<Vec<_>>())
+    .bind(failures.iter().map(|new| new.failures).collect::<Vec<_>>())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Ends rejections that are still open; one that was settled meanwhile stays as it is.
+pub(super) async fn settle(
+    transaction: &mut PgTransaction<'_>,
+    settlements: &[Settlement],
+) -> Result<(), Error> {
+    for settlement in settlements {
+        sqlx::query(
+            "update rejection set state = $2, entry = $3, settled_at = now(), settled_by = $4, \
+                settlement = $5 \
+             where rejection_no = $1 and state = 'open'",
+        )
+        .bind(settlement.rejection_no)
+        .bind(settlement.state)
+        .bind(settlement.entry)
+        .bind(&settlement.settled_by)
+        .bind(&settlement.settlement)
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
+}
+
+/// A rejection as it is listed.
+#[derive(Clone, Debug, FromRow)]
+pub struct Rejection {
+    pub rejection_no: i64,
+    pub epoch: i32,
+    pub sequence: i64,
+    pub stored_at: DateTime<Utc>,
+    pub subject: String,
+    pub reason: String,
+    pub detail: String,
+    pub brand_id: Option<String>,
+    pub receipt_id: Option<String>,
+    pub raw: Vec<u8>,
+    pub state: String,
+    pub entry: Option<i64>,
+    pub settled_at: Option<DateTime<Utc>>,
+    pub settled_by: Option<String>,
+    pub settlement: Option<String>,
+}
+
+/// Which rejections are meant.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only these numbers; empty for any.
+    pub numbers: Vec<i64>,
+    pub reason: Option<String>,
+    pub brand: Option<String>,
+    /// `open`, `retried`, `dismissed`, or any.
+    pub state: Option<String>,
+    /// Only numbers above this one, for paging.
+    pub after: i64,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// The rejections that `filter` names, by number.
+///
+/// # Errors
+/// If the database is away.
+pub async fn list(
+    executor: impl PgExecutor<'_>,
+    filter: &Filter,
+) -> Result<Vec<Rejection>, Error> {
+    let rejections = sqlx::query_as(
+        "select rejection_no, epoch, sequence, stored_at, subject, reason, detail, brand_id, \
+            receipt_id, raw, state, entry, settled_at, settled_by, settlement \
+         from rejection \
+         where (cardinality($1::bigint[]) = 0 or rejection_no = any($1)) \
+            and ($2::text is null or reason = $2) and ($3::text is null or brand_id = $3) \
+            and ($4::text is null or state = $4) and rejection_no > $5 \
+         order by rejection_no limit $6",
+    )
+    .bind(&filter.numbers)
+    .bind(&filter.reason)
+    .bind(&filter.brand)
+    .bind(&filter.state)
+    .bind(filter.after)
+    .bind(filter.limit)
+    .fetch_all(executor)
+    .await?;
+    Ok(rejections)
+}
+
+/// Open rejections by reason.
+///
+/// # Errors
+/// If the database is away.
+pub async fn open_by_reason(executor: impl PgExecutor<'_>) -> Result<Vec<(String, i64)>, Error> {
+    Ok(sqlx::query_as(
+        "select reason, count(*) from rejection where state = 'open' group by reason order by reason",
+    )
+    .fetch_all(executor)
+    .await?)
+}
+
+/// Failed proofs by day, predicate and error code.
+///
+/// # Errors
+/// If the database is away.
+pub async fn failures(executor: impl PgExecutor<'_>) -> Result<Vec<NewFailures>, Error> {
+    let rows: Vec<(chrono::NaiveDate, String, String, i64)> = sqlx::query_as(
+        "select failed_on, predicate, error_code, failures from failed_day \
+         order by failed_on, predicate, error_code",
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(failed_on, predicate, error_code, failures)| NewFailures {
+            failed_on,
+            predicate,
+            error_code,
+            failures,
+        })
+        .collect())
+}

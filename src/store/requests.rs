@@ -1,0 +1,134 @@
+//! Request rows: what the command line wants the engine to do, and its answers.
+
+use serde::{Deserialize, Serialize};
+use sqlx::{PgExecutor, PgPool};
+
+use super::Error;
+
+/// The channel on which PostgreSQL tells the engine that a request was written.
+pub const CHANNEL: &str = "prooftally_request";
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Ask {
+    /// Read the events of these rejections again and count what can be counted now.
+    RetryRejections { numbers: Vec<i64> },
+    /// Give these rejections up, with a reason.
+    DismissRejections { numbers: Vec<i64>, reason: String },
+    /// Give the brand another zone and rebuild its usage days.
+    SetZone { brand: String, zone: String },
+}
+
+impl Ask {
+    fn kind(&self) -> &'static str {
+        match self {
+            Ask::RetryRejections { .. } => "retry_rejections",
+            Ask::DismissRejections { .. } => "dismiss_rejections",
+            Ask::SetZone { .. } => "set_zone",
+        }
+    }
+}
+
+/// A request that waits.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub request_no: i64,
+    pub ask: Ask,
+    pub asked_by: String,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Waiting,
+    Done(String),
+    Refused(String),
+}
+
+/// Writes a request and returns its number.
+///
+/// # Errors
+/// If the database is away.
+pub async fn ask(executor: impl PgExecutor<'_>, ask: &Ask, asked_by: &str) -> Result<i64, Error> {
+    let body = serde_json::to_string(ask).expect("a request has string keys and plain values");
+    let number =
+        sqlx::query_scalar(
+            "insert into request (kind, body, asked_by) values ($1, $2::jsonb, $3) \
+             returning request_no",
+        )
+        .bind(ask.kind())
+        .bind(body)
+        .bind(asked_by)
+        .fetch_one(executor)
+        .await?;
+    Ok(number)
+}
+
+/// The oldest request that waits.
+///
+/// # Errors
+/// If the database is away.
+pub async fn next(pool: &PgPool) -> Result<Option<Request>, Error> {
+    let row: Option<(i64, String, String)> = sqlx::query_as(
+        "select request_no, body::text, asked_by from request where state = 'waiting' \
+         order by request_no limit 1",
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some((request_no, body, asked_by)) = row else { return Ok(None) };
+    match serde_json::from_str(&body) {
+        Ok(ask) => Ok(Some(Request { request_no, ask, asked_by })),
+        Err(error) => {
+            // A newer command line wrote it: refusing keeps it from standing in the way for ever.
+            let text = format!("this engine does not know the request: {error}");
+            answer(pool, request_no, "refused", &text).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Writes the answer to a request.
+pub(super) async fn answer(
+    executor: impl PgExecutor<'_>,
+    request_no: i64,
+    state: &str,
+    answer: &str,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update request set state = $2, answer = $3, answered_at = now() \
+         where request_no = $1 and state = 'waiting'",
+    )
+    .bind(request_no)
+    .bind(state)
+    .bind(answer)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Refuses a request, saying why.
+///
+/// # Errors
+/// If the database is away.
+pub async fn refuse(pool: &PgPool, request_no: i64, why: &str) -> Result<(), Error> {
+    answer(pool, request_no, "refused", why).await
+}
+
+/// What became of the request.
+///
+/// # Errors
+/// If the database is away.
+pub async fn look(pool: &PgPool, request_no: i64) -> Result<Answer, Error> {
+    let (state, answer): (String, Option<String>) =
+        sqlx::query_as("select state, answer from request where request_no = $1")
+            .bind(request_no)
+            .fetch_one(pool)
+            .await?;
+    let answer = answer.unwrap_or_default();
+    Ok(match state.as_str() {
+        "done" => Answer::Done(answer),
+        "refused" => Answer::Refused(answer),
+        _ => Answer::Waiting,
+    })
+}

@@ -1,0 +1,73 @@
+//! Segments: the ledger's partitions. Their bounds are arithmetic; nothing rotates.
+
+use std::ops::Range;
+
+use sqlx::{AssertSqlSafe, PgPool};
+
+use super::Error;
+
+/// The segment that holds `entry`.
+pub fn segment_of(entry: i64, segment_entries: i64) -> i64 {
+    entry / segment_entries
+}
+
+/// The entries of `segment`.
+pub fn entries_of(segment: i64, segment_entries: i64) -> Range<i64> {
+    segment * segment_entries..(segment + 1) * segment_entries
+}
+
+/// The partition of `segment`.
+pub fn table_of(segment: i64) -> String {
+    format!("ledger_{segment:06}")
+}
+
+/// Makes the partitions of `segments` that are missing. A partition is created beside the ledger,
+/// given its bounds as a check and then attached, so that attaching neither scans nor waits behind a
+/// reader for longer than a catalogue update.
+///
+/// # Errors
+/// If the database is away or refuses.
+pub async fn ensure(
+    pool: &PgPool,
+    segments: Range<i64>,
+    segment_entries: i64,
+) -> Result<(), Error> {
+    for segment in segments {
+        let table = table_of(segment);
+        let attached: bool = sqlx::query_scalar(
+            "select exists (select from pg_inherits where inhrelid = to_regclass($1))",
+        )
+        .bind(&table)
+        .fetch_one(pool)
+        .await?;
+        if attached {
+            continue;
+        }
+        let entries = entries_of(segment, segment_entries);
+        let (from, until) = (entries.start, entries.end);
+        // The names are made of digits, so the statement is safe to put together.
+        let statement = format!(
+            "create table if not exists {table} (like ledger including all); \
+             alter table {table} drop constraint if exists bounds; \
+             alter table {table} add constraint bounds check (entry >= {from} and entry < {until}); \
+             alter table ledger attach partition {table} for values from ({from}) to ({until}); \
+             alter table {table} drop constraint bounds"
+        );
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_tile_the_entries() {
+        for entry in [0, 1, 9, 10, 11, 19, 20] {
+            let segment = segment_of(entry, 10);
+            assert!(entries_of(segment, 10).contains(&entry), "{entry} is not in {segment}");
+        }
+        assert_eq!(entries_of(0, 10).end, entries_of(1, 10).start);
+    }
+}

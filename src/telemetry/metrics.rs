@@ -1,0 +1,204 @@
+//! Every metric, declared once. Labels come from closed sets, or are capped.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::store::commit::Commit;
+
+/// The label value of brands beyond the cap.
+const OTHER: &str = "other";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UsageLabels {
+    brand: String,
+    predicate: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DispositionLabels {
+    disposition: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActorLabels {
+    actor: &'static str,
+}
+
+/// The engine's metrics, and the registry that renders them.
+pub struct Metrics {
+    registry: Registry,
+    usage: Family<UsageLabels, Counter>,
+    brands: Mutex<HashSet<String>>,
+    brands_max: usize,
+    events: Family<DispositionLabels, Counter>,
+    rejected: Family<ReasonLabels, Counter>,
+    commit_duration: Histogram,
+    commit_events: Histogram,
+    restarts: Family<ActorLabels, Counter>,
+    recoveries: Counter,
+    lag_messages: Gauge,
+    lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
+    chunks_in_flight: Gauge,
+    brand_actors: Gauge,
+    cursor: Gauge,
+}
+
+impl Metrics {
+    /// `brands_max` caps the brands that have a label of their own.
+    pub fn new(brands_max: usize) -> Self {
+        let mut registry = Registry::with_prefix("prooftally");
+        let commit_buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+        let event_buckets = [1.0, 10.0, 100.0, 1000.0, 2500.0, 5000.0, 10000.0, 16384.0];
+        let metrics = Self {
+            usage: Family::default(),
+            brands: Mutex::new(HashSet::new()),
+            brands_max,
+            events: Family::default(),
+            rejected: Family::default(),
+            commit_duration: Histogram::new(commit_buckets),
+            commit_events: Histogram::new(event_buckets),
+            restarts: Family::default(),
+            recoveries: Counter::default(),
+            lag_messages: Gauge::default(),
+            lag_seconds: Gauge::default(),
+            chunks_in_flight: Gauge::default(),
+            brand_actors: Gauge::default(),
+            cursor: Gauge::default(),
+            registry: Registry::default(),
+        };
+        metrics.register(&mut registry);
+        Self { registry, ..metrics }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let usage = "Receipts counted by this process, by brand and predicate";
+        registry.register("usage_receipts", usage, self.usage.clone());
+        let events = "Positions of the stream by disposition, since this process started";
+        registry.register("events", events, self.events.clone());
+        let rejected = "Events rejected since this process started, by reason";
+        registry.register("rejected_events", rejected, self.rejected.clone());
+        let duration = "From a chunk being complete to its commit, waits for the database included";
+        let commit_duration = self.commit_duration.clone();
+        registry.register_with_unit("commit_duration", duration, Unit::Seconds, commit_duration);
+        let events = "Positions of the stream in a commit";
+        registry.register("commit_events", events, self.commit_events.clone());
+        let restarts = "Actors that failed and were started again";
+        registry.register("restarts", restarts, self.restarts.clone());
+        let recoveries = "Times that the intake began again from the cursor";
+        registry.register("intake_recoveries", recoveries, self.recoveries.clone());
+        let lag = "Messages of the stream after the cursor";
+        registry.register("lag_messages", lag, self.lag_messages.clone());
+        let lag = "Age of the cursor's last message while messages wait; 0 when none do";
+        registry.register_with_unit("lag", lag, Unit::Seconds, self.lag_seconds.clone());
+        let chunks = "Chunks between intake and commit";
+        registry.register("chunks_in_flight", chunks, self.chunks_in_flight.clone());
+        let actors = "Brands that have an actor";
+        registry.register("brand_actors", actors, self.brand_actors.clone());
+        let cursor = "Last position of the stream that is committed";
+        registry.register("cursor_sequence", cursor, self.cursor.clone());
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version that runs", build);
+    }
+
+    /// Receipts of a brand were counted.
+    pub fn counted(&self, brand: &str, predicate: &str, receipts: i64) {
+        let labels =
+            UsageLabels { brand: self.label(brand).to_owned(), predicate: predicate.to_owned() };
+        self.usage.get_or_create(&labels).inc_by(receipts.unsigned_abs());
+    }
+
+    /// A chunk was committed.
+    pub fn committed(&self, duration: Duration, commit: &Commit) {
+        self.commit_duration.observe(duration.as_secs_f64());
+        let totals = &commit.totals;
+        let by_disposition = [
+            ("counted", totals.counted),
+            ("duplicate", totals.duplicate),
+            ("conflict", totals.conflict),
+            ("rejected", totals.rejected),
+            ("ignored", totals.ignored),
+            ("parked", totals.parked),
+            ("gap", totals.gap),
+        ];
+        for (disposition, events) in by_disposition {
+            let labels = DispositionLabels { disposition };
+            self.events.get_or_create(&labels).inc_by(events.unsigned_abs());
+        }
+        for rejection in &commit.rejections {
+            self.rejected.get_or_create(&ReasonLabels { reason: rejection.reason }).inc();
+        }
+        let positions = u32::try_from(totals.positions()).unwrap_or(u32::MAX);
+        self.commit_events.observe(f64::from(positions));
+        self.cursor.set(commit.sequence);
+    }
+
+    pub fn restarted(&self, actor: &'static str) {
+        self.restarts.get_or_create(&ActorLabels { actor }).inc();
+    }
+
+    pub fn recovered(&self) {
+        self.recoveries.inc();
+    }
+
+    pub fn lag(&self, messages: i64, age: Duration) {
+        self.lag_messages.set(messages);
+        self.lag_seconds.set(age.as_secs_f64());
+    }
+
+    pub fn load(&self, chunks: usize, actors: usize) {
+        self.chunks_in_flight.set(i64::try_from(chunks).unwrap_or(i64::MAX));
+        self.brand_actors.set(i64::try_from(actors).unwrap_or(i64::MAX));
+    }
+
+    /// The metrics in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry).expect("writing to a string cannot fail");
+        text
+    }
+
+    fn label<'a>(&self, brand: &'a str) -> &'a str {
+        let mut brands = self.brands.lock();
+        if brands.contains(brand) {
+            return brand;
+        }
+        if brands.len() >= self.brands_max {
+            return OTHER;
+        }
+        brands.insert(brand.to_owned());
+        brand
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brands_beyond_the_cap_share_a_label() {
+        let metrics = Metrics::new(1);
+        metrics.counted("acme", "CERT_VALID@V1", 2);
+        metrics.counted("zeta", "CERT_VALID@V1", 3);
+        metrics.counted("acme", "CERT_VALID@V1", 1);
+        metrics.counted("yota", "CERT_VALID@V1", 4);
+        let text = metrics.render();
+        let acme = r#"prooftally_usage_receipts_total{brand="acme",predicate="CERT_VALID@V1"} 3"#;
+        let other = r#"prooftally_usage_receipts_total{brand="other",predicate="CERT_VALID@V1"} 7"#;
+        assert!(text.contains(acme), "{text}");
+        assert!(text.contains(other), "{text}");
+    }
+}

@@ -1,0 +1,32 @@
+//! What is seen from outside: logs, metrics, health, and the listener that serves the last two.
+
+pub mod admin;
+pub mod health;
+pub mod metrics;
+
+use tracing_subscriber::EnvFilter;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Sends log lines to stderr. `filter` is a level or a list like `info,sqlx=warn`.
+///
+/// # Errors
+/// If `filter` cannot be read, or logging was set up before.
+pub fn log(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| anyhow::anyhow!("telemetry.log_filter {filter:?}: {error}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    let outcome = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    outcome.map_err(|error| anyhow::anyhow!("logging cannot be set up: {error}"))
+}
