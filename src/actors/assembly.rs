@@ -293,10 +293,8 @@ impl<'a> Assembly<'a> {
         self.commit.rows.extend_from_slice(&copy::TRAILER);
         self.commit.dispositions.extend_from_slice(&copy::TRAILER);
         if let Source::Retry { request_no, asked_by, still_rejected, .. } = &self.chunk.source {
-            self.commit.totals = Totals {
-                counted_later: self.commit.entry - self.basis.entry,
-                ..Totals::default()
-            };
+            self.commit.totals =
+                Totals { counted_later: self.commit.entry - self.basis.entry, ..Totals::default() };
             let text = retry_answer(&self.commit, still_rejected.len());
             self.commit.answer = Some((*request_no, format!("{text} (asked by {asked_by})")));
             return Ok(Assembled { commit: self.commit, keys: self.keys });

@@ -27,12 +27,16 @@ pub struct Answer {
 /// What becomes of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    Counted { usage_day: NaiveDate },
+    Counted {
+        usage_day: NaiveDate,
+    },
     /// The receipt was counted before, with the same content.
     Duplicate,
     /// The receipt was counted before and the digests differ: the ledger compares the contents and
     /// makes it a duplicate, in the usage of this day, or a conflict.
-    Suspect { usage_day: NaiveDate },
+    Suspect {
+        usage_day: NaiveDate,
+    },
 }
 
 /// Decides about a brand's events. Synchronous, and tested without an actor.
@@ -113,16 +117,12 @@ impl BrandMeter {
 
     /// The digest under which the receipt was counted before, if it was. A key that is found at the
     /// candidate's own position is the candidate itself, metered again.
-    fn seen(
-        &self,
-        candidate: &Candidate,
-        counted: &HashMap<ReceiptKey, Tentative>,
-    ) -> Option<u64> {
+    fn seen(&self, candidate: &Candidate, counted: &HashMap<ReceiptKey, Tentative>) -> Option<u64> {
         let in_flight = self.tentative.iter().map(|(_, keys)| keys).chain([counted]);
         for keys in in_flight {
             if let Some(tentative) = keys.get(&candidate.key) {
-                let itself = (tentative.epoch, tentative.sequence)
-                    == (candidate.epoch, candidate.sequence);
+                let itself =
+                    (tentative.epoch, tentative.sequence) == (candidate.epoch, candidate.sequence);
                 return (!itself).then_some(tentative.digest);
             }
         }
@@ -204,5 +204,5 @@ impl BrandState {
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -144,7 +144,9 @@ impl EngineState {
         why: &str,
     ) -> Result<(), ActorProcessingErr> {
         self.end().await;
-        self.arguments.health.ill(Component::Metering, format!("it failed and is restarted: {why}"));
+        self.arguments
+            .health
+            .ill(Component::Metering, format!("it failed and is restarted: {why}"));
         self.arguments.metrics.restarted("metering");
         match self.budget.failed(Instant::now()) {
             Ok(wait) => {

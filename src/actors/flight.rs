@@ -72,11 +72,7 @@ impl Flight {
     }
 
     /// Says who wakes brands and who commits.
-    pub fn connect(
-        &self,
-        supervisor: ActorRef<BrandSupervisorMsg>,
-        ledger: ActorRef<LedgerMsg>,
-    ) {
+    pub fn connect(&self, supervisor: ActorRef<BrandSupervisorMsg>, ledger: ActorRef<LedgerMsg>) {
         let mut state = self.shared.state.lock();
         state.supervisor = Some(supervisor);
         state.ledger = Some(ledger);

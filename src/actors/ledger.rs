@@ -62,7 +62,8 @@ impl Actor for LedgerActor {
         _: ActorRef<LedgerMsg>,
         arguments: LedgerArguments,
     ) -> Result<LedgerState, ActorProcessingErr> {
-        let segment_entries = arguments.cursor.segment_entries.ok_or("the cursor has no segments")?;
+        let segment_entries =
+            arguments.cursor.segment_entries.ok_or("the cursor has no segments")?;
         let writer = Writer::new(arguments.store.clone());
         Ok(LedgerState { arguments, writer, segment_entries, segments_until: 0 })
     }

@@ -14,11 +14,11 @@ use super::sorter::NotCounted;
 use crate::actors::chunk::{ChunkBuilder, Source};
 use crate::actors::flight::Credit;
 use crate::actors::ledger::LedgerMsg;
+use crate::store;
 use crate::store::brands::Brand;
 use crate::store::commit::Settlement;
 use crate::store::rejections::{self, Filter, Rejection};
 use crate::store::requests::{self, Ask, Request};
-use crate::store;
 
 /// The ledger's number for a row that came from a retry.
 const RETRY_SOURCE: i16 = 1;

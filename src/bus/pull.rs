@@ -226,7 +226,9 @@ async fn make_consumer(bus: &Bus, config: &Config, sequence: i64) -> Result<Pull
     stream
         .create_consumer(ConsumerConfig {
             durable_name: Some(config.consumer.clone()),
-            description: Some("prooftally reads the stream and acknowledges what is committed".into()),
+            description: Some(
+                "prooftally reads the stream and acknowledges what is committed".into(),
+            ),
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
             ack_policy: AckPolicy::All,
             ack_wait: ACK_WAIT,

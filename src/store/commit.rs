@@ -182,10 +182,7 @@ async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
 }
 
 /// The compare-and-set. False if the cursor is not where this chunk begins.
-async fn move_cursor(
-    transaction: &mut PgTransaction<'_>,
-    commit: &Commit,
-) -> Result<bool, Error> {
+async fn move_cursor(transaction: &mut PgTransaction<'_>, commit: &Commit) -> Result<bool, Error> {
     let totals = &commit.totals;
     let moved = sqlx::query(
         "update cursor set chunk = $2, sequence = $5, stored_at = coalesce($6, stored_at), \

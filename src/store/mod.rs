@@ -14,7 +14,7 @@ pub mod lock;
 pub mod rejections;
 pub mod requests;
 pub mod segments;
-
+pub mod usage;
 
 use std::time::Duration;
 
@@ -132,10 +132,9 @@ impl Store {
     /// If the database is away.
     pub async fn migrations_missing(&self) -> Result<usize, Error> {
         let mut connection = self.connect().await?;
-        let table: bool =
-            sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
-                .fetch_one(&mut connection)
-                .await?;
+        let table: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+            .fetch_one(&mut connection)
+            .await?;
         let applied: i64 = if table {
             sqlx::query_scalar("select count(*) from _sqlx_migrations where success")
                 .fetch_one(&mut connection)

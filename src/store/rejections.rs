@@ -149,10 +149,7 @@ pub struct Filter {
 ///
 /// # Errors
 /// If the database is away.
-pub async fn list(
-    executor: impl PgExecutor<'_>,
-    filter: &Filter,
-) -> Result<Vec<Rejection>, Error> {
+pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<Rejection>, Error> {
     let rejections = sqlx::query_as(
         "select rejection_no, epoch, sequence, stored_at, subject, reason, detail, brand_id, \
             receipt_id, raw, state, entry, settled_at, settled_by, settlement \

@@ -52,16 +52,15 @@ pub enum Answer {
 /// If the database is away.
 pub async fn ask(executor: impl PgExecutor<'_>, ask: &Ask, asked_by: &str) -> Result<i64, Error> {
     let body = serde_json::to_string(ask).expect("a request has string keys and plain values");
-    let number =
-        sqlx::query_scalar(
-            "insert into request (kind, body, asked_by) values ($1, $2::jsonb, $3) \
+    let number = sqlx::query_scalar(
+        "insert into request (kind, body, asked_by) values ($1, $2::jsonb, $3) \
              returning request_no",
-        )
-        .bind(ask.kind())
-        .bind(body)
-        .bind(asked_by)
-        .fetch_one(executor)
-        .await?;
+    )
+    .bind(ask.kind())
+    .bind(body)
+    .bind(asked_by)
+    .fetch_one(executor)
+    .await?;
     Ok(number)
 }
 

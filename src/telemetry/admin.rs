@@ -40,8 +40,10 @@ pub async fn serve(
 async fn readyz(State(admin): State<Admin>) -> Response {
     let ills = admin.health.ills();
     let status = if ills.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let reasons: Map<String, Value> =
-        ills.into_iter().map(|(component, why)| (component.as_str().to_owned(), why.into())).collect();
+    let reasons: Map<String, Value> = ills
+        .into_iter()
+        .map(|(component, why)| (component.as_str().to_owned(), why.into()))
+        .collect();
     (status, Json(json!({ "ready": status == StatusCode::OK, "reasons": reasons }))).into_response()
 }
 

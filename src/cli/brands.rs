@@ -1,0 +1,82 @@
+//! `prooftally brands list|show|set`.
+
+use chrono_tz::Tz;
+use clap::Subcommand;
+
+use super::output::{Cell, Listing, Output};
+use super::{Problem, events};
+use crate::config::Config;
+use crate::store::brands::{self, Profile};
+use crate::store::requests::Ask;
+
+#[derive(Debug, Subcommand)]
+pub enum Brands {
+    /// All brands with their zone and receipts
+    List,
+    /// One brand
+    Show { brand: String },
+    /// Change a brand's name or zone; the engine must run for a change of zone
+    Set {
+        brand: String,
+        /// What people call it
+        #[arg(long)]
+        name: Option<String>,
+        /// IANA zone of its usage days, for example Europe/Berlin; its usage is rebuilt
+        #[arg(long)]
+        zone: Option<Tz>,
+    },
+}
+
+impl Brands {
+    pub async fn run(self, config: &Config, output: Output) -> anyhow::Result<()> {
+        let store = super::store(config)?;
+        match self {
+            Brands::List => list(&brands::profiles(&store.pool, None).await?).print(output),
+            Brands::Show { brand } => {
+                let profiles = brands::profiles(&store.pool, Some(&brand)).await?;
+                if profiles.is_empty() {
+                    return Err(no_such(&brand));
+                }
+                list(&profiles).print(output)
+            }
+            Brands::Set { brand, name, zone } => {
+                if brands::profiles(&store.pool, Some(&brand)).await?.is_empty() {
+                    return Err(no_such(&brand));
+                }
+                if let Some(name) = &name {
+                    brands::set_display_name(&store.pool, &brand, name).await?;
+                    eprintln!("{brand} is called {name}");
+                }
+                if let Some(zone) = zone {
+                    let ask = Ask::SetZone { brand: brand.clone(), zone: zone.name().to_owned() };
+                    let answer = events::ask_engine(&store, &ask).await?;
+                    eprintln!("{brand} counts its days in {zone}: {answer}");
+                }
+                if name.is_none() && zone.is_none() {
+                    let text = "say what to set: --name or --zone";
+                    return Err(Problem::Refused(text.to_owned()).into());
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn no_such(brand: &str) -> anyhow::Error {
+    let text = format!("there is no brand {brand}; a brand is created by its first event");
+    Problem::NotFound(text).into()
+}
+
+fn list(profiles: &[Profile]) -> Listing {
+    let mut listing = Listing::new(["brand", "name", "zone", "receipts", "created_at"]);
+    for profile in profiles {
+        listing.row([
+            profile.brand.id.as_str().into(),
+            profile.display_name.clone().into(),
+            profile.brand.zone.name().into(),
+            profile.receipts.into(),
+            Cell::from(profile.created_at),
+        ]);
+    }
+    listing
+}

@@ -1,0 +1,26 @@
+//! `prooftally config check|show`.
+
+use clap::Subcommand;
+
+use crate::config::Loaded;
+use crate::engine;
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Say whether the configuration can be used, and if not, everything that is wrong with it
+    Check,
+    /// Print the configuration in force, where each value comes from, secrets masked
+    Show,
+}
+
+impl ConfigVerb {
+    pub fn run(self, loaded: &Loaded) -> anyhow::Result<()> {
+        // What the sections cannot know by themselves, for example whether a secret's file is there.
+        engine::Config::from_file(&loaded.config)?;
+        match self {
+            ConfigVerb::Check => println!("the configuration is good"),
+            ConfigVerb::Show => print!("{}", loaded.render()),
+        }
+        Ok(())
+    }
+}

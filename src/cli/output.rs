@@ -1,0 +1,203 @@
+//! How data is printed: a table for people, JSON and CSV for machines. Data goes to stdout, all else
+//! to stderr.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Table,
+    Json,
+    Csv,
+}
+
+/// A value in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    Text(String),
+    Integer(i64),
+    /// A decimal, which stays text so that no reader turns it into a float.
+    Decimal(String),
+    Boolean(bool),
+    Nothing,
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Cell {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<bool> for Cell {
+    fn from(value: bool) -> Self {
+        Self::Boolean(value)
+    }
+}
+
+impl From<chrono::NaiveDate> for Cell {
+    fn from(date: chrono::NaiveDate) -> Self {
+        Self::Text(date.to_string())
+    }
+}
+
+impl From<chrono::DateTime<chrono::Utc>> for Cell {
+    fn from(at: chrono::DateTime<chrono::Utc>) -> Self {
+        Self::Text(at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+    }
+}
+
+impl<T: Into<Cell>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Nothing, Into::into)
+    }
+}
+
+impl Cell {
+    fn shown(&self) -> String {
+        match self {
+            Cell::Text(text) => text.clone(),
+            Cell::Integer(number) => number.to_string(),
+            Cell::Decimal(number) => number.clone(),
+            Cell::Boolean(value) => value.to_string(),
+            Cell::Nothing => String::new(),
+        }
+    }
+
+    /// Spreadsheets run a text that begins like a formula, so such a text is led by an apostrophe.
+    /// Numbers are not touched: a negative amount must stay one.
+    fn guarded(&self) -> String {
+        match self {
+            Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
+                format!("'{text}")
+            }
+            cell => cell.shown(),
+        }
+    }
+
+    fn is_number(&self) -> bool {
+        matches!(self, Cell::Integer(_) | Cell::Decimal(_))
+    }
+}
+
+impl Serialize for Cell {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Cell::Text(text) | Cell::Decimal(text) => serializer.serialize_str(text),
+            Cell::Integer(number) => serializer.serialize_i64(*number),
+            Cell::Boolean(value) => serializer.serialize_bool(*value),
+            Cell::Nothing => serializer.serialize_none(),
+        }
+    }
+}
+
+/// Rows under named columns.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    pub columns: Vec<&'static str>,
+    pub rows: Vec<Vec<Cell>>,
+}
+
+struct Object<'a>(&'a [&'static str], &'a [Cell]);
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (column, cell) in self.0.iter().zip(self.1) {
+            map.serialize_entry(column, cell)?;
+        }
+        map.end()
+    }
+}
+
+impl Listing {
+    pub fn new(columns: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { columns: columns.into_iter().collect(), rows: Vec::new() }
+    }
+
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        let cells: Vec<Cell> = cells.into_iter().collect();
+        debug_assert_eq!(cells.len(), self.columns.len());
+        self.rows.push(cells);
+    }
+
+    /// Prints to stdout.
+    ///
+    /// # Errors
+    /// If stdout is closed.
+    pub fn print(&self, output: Output) -> anyhow::Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        match output {
+            Output::Table => writeln!(stdout, "{}", self.table())?,
+            Output::Json => {
+                let objects: Vec<Object<'_>> =
+                    self.rows.iter().map(|row| Object(&self.columns, row)).collect();
+                serde_json::to_writer_pretty(&mut stdout, &objects)?;
+                writeln!(stdout)?;
+            }
+            Output::Csv => {
+                let mut writer = csv::WriterBuilder::new()
+                    .terminator(csv::Terminator::CRLF)
+                    .from_writer(&mut stdout);
+                writer.write_record(&self.columns)?;
+                for row in &self.rows {
+                    writer.write_record(row.iter().map(Cell::guarded))?;
+                }
+                writer.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows as a table for people; numbers stand to the right.
+    pub fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_preset(comfy_table::presets::NOTHING);
+        table.set_header(self.columns.iter().map(|column| column.replace('_', " ")));
+        for (index, _) in self.columns.iter().enumerate() {
+            if self.rows.iter().any(|row| row[index].is_number())
+                && let Some(column) = table.column_mut(index)
+            {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        for row in &self.rows {
+            table.add_row(row.iter().map(Cell::shown));
+        }
+        table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formulas_are_disarmed_and_numbers_are_not() {
+        assert_eq!(Cell::from("=HYPERLINK(1)").guarded(), "'=HYPERLINK(1)");
+        assert_eq!(Cell::Decimal("-5.00".to_owned()).guarded(), "-5.00");
+        assert_eq!(Cell::from("acme").guarded(), "acme");
+    }
+
+    #[test]
+    fn objects_keep_the_order_of_the_columns() {
+        let object = Object(&["b", "a"], &[Cell::Integer(1), Cell::Nothing]);
+        assert_eq!(serde_json::to_string(&object).unwrap(), r#"{"b":1,"a":null}"#);
+    }
+}

@@ -1,0 +1,34 @@
+//! `prooftally serve`.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::engine::{self, Engine};
+
+/// Runs an engine until Ctrl-C or SIGTERM.
+pub async fn serve(config: &Config) -> anyhow::Result<()> {
+    super::log(config)?;
+    let mut engine = Engine::start(engine::Config::from_file(config)?).await?;
+    let stop = told_to_stop();
+    tokio::select! {
+        () = engine.failed() => {
+            anyhow::bail!("the engine failed again and again and has ended; the log says why");
+        }
+        () = stop => {
+            engine.stop().await;
+            Ok(())
+        }
+    }
+}
+
+/// Completes at Ctrl-C or SIGTERM.
+pub async fn told_to_stop() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,102 @@
+//! `prooftally usage`.
+
+use billing::ids::BrandId;
+use chrono::NaiveDate;
+use clap::{Args, ValueEnum};
+
+use super::Problem;
+use super::output::{Cell, Listing, Output};
+use crate::store::Store;
+use crate::store::usage::{self, Dimension, Query, UsageRow};
+
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// What to group by; several are separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "brand,predicate")]
+    by: Vec<By>,
+    /// Only this brand
+    #[arg(long)]
+    brand: Option<String>,
+    /// First usage day, in the brand's zone
+    #[arg(long, value_name = "DATE")]
+    from: Option<NaiveDate>,
+    /// The day after the last usage day
+    #[arg(long, value_name = "DATE")]
+    until: Option<NaiveDate>,
+}
+
+/// Supplier and product read the ledger, which takes longer than the usage rows.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum By {
+    Brand,
+    Day,
+    Predicate,
+    Result,
+    Supplier,
+    Product,
+}
+
+impl From<By> for Dimension {
+    fn from(by: By) -> Self {
+        match by {
+            By::Brand => Dimension::Brand,
+            By::Day => Dimension::Day,
+            By::Predicate => Dimension::Predicate,
+            By::Result => Dimension::Result,
+            By::Supplier => Dimension::Supplier,
+            By::Product => Dimension::Product,
+        }
+    }
+}
+
+impl Usage {
+    pub async fn run(self, store: &Store, output: Output) -> anyhow::Result<()> {
+        let mut by: Vec<Dimension> = Vec::new();
+        for dimension in self.by.into_iter().map(Dimension::from) {
+            if !by.contains(&dimension) {
+                by.push(dimension);
+            }
+        }
+        let brand = self
+            .brand
+            .map(|id| {
+                BrandId::new(&id)
+                    .ok_or_else(|| Problem::NotFound(format!("{id:?} cannot be a brand's id")))
+            })
+            .transpose()?;
+        let query = Query { by, brand, from: self.from, until: self.until };
+        let rows = usage::query(&store.pool, &query).await?;
+        listing(&query, &rows).print(output)
+    }
+}
+
+/// The rows under the columns that were asked for.
+pub fn listing(query: &Query, rows: &[UsageRow]) -> Listing {
+    let mut columns: Vec<&str> = query.by.iter().map(|dimension| dimension.column()).collect();
+    columns.push("receipts");
+    if !query.reads_ledger() {
+        columns.push("duplicates");
+    }
+    let mut listing = Listing::new(columns);
+    for row in rows {
+        let mut cells: Vec<Cell> =
+            query.by.iter().map(|dimension| cell(row, *dimension)).collect();
+        cells.push(row.receipts.into());
+        if !query.reads_ledger() {
+            cells.push(row.duplicates.into());
+        }
+        listing.row(cells);
+    }
+    listing
+}
+
+fn cell(row: &UsageRow, dimension: Dimension) -> Cell {
+    match dimension {
+        Dimension::Brand => row.brand.clone().into(),
+        Dimension::Day => row.usage_day.into(),
+        Dimension::Predicate => row.predicate.clone().into(),
+        Dimension::Result => row.result.into(),
+        Dimension::Supplier => row.supplier.clone().into(),
+        Dimension::Product => row.product.clone().into(),
+    }
+}
