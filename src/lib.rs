@@ -3,6 +3,9 @@
 
 pub mod actors;
 pub mod bus;
+pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod store;
 pub mod telemetry;
+pub mod workload;

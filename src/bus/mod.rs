@@ -3,6 +3,7 @@
 pub mod decode;
 mod errands;
 pub mod intake;
+pub mod publish;
 pub mod pull;
 pub mod requests;
 pub mod sorter;

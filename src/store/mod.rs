@@ -5,6 +5,7 @@
 
 pub mod brands;
 pub mod commit;
+pub mod conservation;
 pub mod copy;
 pub mod cursor;
 pub mod keys;

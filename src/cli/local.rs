@@ -1,0 +1,31 @@
+//! `prooftally local up`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::local::{Binaries, Stack};
+
+#[derive(Debug, Subcommand)]
+pub enum Local {
+    /// Start a private nats-server and PostgreSQL on free ports until Ctrl-C
+    Up {
+        /// Where they keep their data; without it they forget everything at the end
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
+}
+
+impl Local {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Local::Up { data } = self;
+        let stack = Stack::start(&Binaries::find()?, data)?;
+        // As variables, so that the lines can be pasted into a shell that then runs the engine.
+        println!("export PROOFTALLY__NATS__URL={}", stack.nats_url());
+        println!("export PROOFTALLY__DATABASE__URL={}", stack.postgres_url());
+        eprintln!("running until Ctrl-C");
+        super::serve::told_to_stop().await;
+        drop(stack);
+        Ok(())
+    }
+}
