@@ -147,6 +147,8 @@ async fn start_metering(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow:
     if config.migrate_on_start {
         patiently(&parts, || store.migrate()).await?;
     }
+    let missing = patiently(&parts, || store.migrations_missing()).await?;
+    anyhow::ensure!(missing == 0, "{missing} migrations are missing: run `prooftally migrate`");
     let lock = take_lock(&parts).await?;
     let began_after = stream_begins_after(&parts).await;
     let stream = &config.intake.pull.stream;
@@ -352,21 +354,18 @@ async fn watch_lag(parts: Arc<Parts>) {
 }
 
 impl Config {
-    /// The parts' settings out of the configuration file's.
-    ///
-    /// # Errors
-    /// If a secret's file cannot be read.
-    pub fn from_file(config: &crate::config::Config) -> anyhow::Result<Self> {
+    /// The parts' settings out of the configuration's.
+    pub fn of(config: &crate::config::Config) -> Self {
         let milliseconds = Duration::from_millis;
         let pull = &config.intake;
         // Delivered and not yet acknowledged: what is asked for, half as much again, and all chunks
         // in flight; twice that, so that the server never waits for an acknowledgement.
         let unacknowledged = pull.pull_messages * 2 + pull.chunk_messages_max * (pull.credits + 1);
-        Ok(Self {
-            store: store_config(config)?,
+        Self {
+            store: store_config(config),
             migrate_on_start: config.database.migrate_on_start,
             segment_entries: SEGMENT_ENTRIES,
-            bus: bus_config(config)?,
+            bus: bus_config(config),
             intake: intake::Config {
                 pull: bus::pull::Config {
                     stream: config.nats.stream.clone(),
@@ -400,33 +399,27 @@ impl Config {
             admin_listen: config.admin.listen,
             metrics_brands_max: config.admin.metrics_brands_max,
             shutdown_grace: milliseconds(config.service.shutdown_grace_ms),
-        })
+        }
     }
 }
 
 /// How the database is reached.
-///
-/// # Errors
-/// If the URL's file cannot be read.
-pub fn store_config(config: &crate::config::Config) -> anyhow::Result<store::Config> {
-    Ok(store::Config {
+pub fn store_config(config: &crate::config::Config) -> store::Config {
+    store::Config {
         url: config.database.url.clone(),
         connections_max: config.database.connections_max,
         acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
         commit_timeout: Duration::from_millis(config.database.commit_timeout_ms),
-    })
+    }
 }
 
 /// How the bus is reached.
-///
-/// # Errors
-/// If the URL's file cannot be read.
-pub fn bus_config(config: &crate::config::Config) -> anyhow::Result<bus::Config> {
-    Ok(bus::Config {
+pub fn bus_config(config: &crate::config::Config) -> bus::Config {
+    bus::Config {
         url: config.nats.url.clone(),
         credentials_file: config.nats.credentials_file.clone(),
         ping_interval: Duration::from_millis(config.nats.ping_interval_ms),
-    })
+    }
 }
 
 /// The streams that should be there, the origin first.

@@ -81,6 +81,10 @@ fn parse<'a>(payload: &'a [u8], limits: &Limits) -> Result<Event<'a>, Refusal> {
     }
     // Checking the whole text once is cheaper than each string by itself.
     let Ok(text) = std::str::from_utf8(payload) else { return Err(diagnose(payload)) };
+    if !text.trim_ascii_start().starts_with('{') {
+        // serde would read a list too, field by field.
+        return Err(diagnose(payload));
+    }
     serde_json::from_str(text).map_err(|error| match error.classify() {
         Category::Data => about_data(text, &error),
         _ => diagnose(payload),
@@ -119,9 +123,6 @@ fn diagnose(payload: &[u8]) -> Refusal {
 /// Why a JSON text does not have the event's fields. serde tells its reasons apart by text alone;
 /// a test holds each of them.
 fn about_data(text: &str, error: &serde_json::Error) -> Refusal {
-    if !text.trim_start().starts_with('{') {
-        return diagnose(text.as_bytes());
-    }
     let place = format!("at line {} column {}", error.line(), error.column());
     if error.to_string().starts_with("duplicate field") {
         return Refusal::new(Reason::DuplicateKey, format!("a field is given twice, {place}"));

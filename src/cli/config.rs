@@ -3,7 +3,6 @@
 use clap::Subcommand;
 
 use crate::config::Loaded;
-use crate::engine;
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
@@ -14,13 +13,10 @@ pub enum ConfigVerb {
 }
 
 impl ConfigVerb {
-    pub fn run(self, loaded: &Loaded) -> anyhow::Result<()> {
-        // What the sections cannot know by themselves, for example whether a secret's file is there.
-        engine::Config::from_file(&loaded.config)?;
+    pub fn run(self, loaded: &Loaded) {
         match self {
             ConfigVerb::Check => println!("the configuration is good"),
             ConfigVerb::Show => print!("{}", loaded.render()),
         }
-        Ok(())
     }
 }

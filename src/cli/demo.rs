@@ -47,12 +47,13 @@ impl Demo {
         let bus = super::bus(config).await?;
         stream::ensure(&bus.jetstream, config).await?;
         step("starting the engine");
-        let mut engine = Engine::start(engine::Config::from_file(config)?).await?;
+        let mut engine = Engine::start(engine::Config::of(config)).await?;
         let store = super::store(config)?;
         let spec = Spec { seed: self.seed, count: self.count, ..Spec::default() };
         if is_new(&store).await {
             step(&format!("publishing {} events of {:.7}", self.count, spec.from.to_string()));
-            events::publish(bus.client.clone(), &mut Generator::new(&spec)?).await?;
+            let mut generator = Generator::new(&spec)?;
+            events::publish(bus.client.clone(), &config.nats.subjects, &mut generator).await?;
         } else {
             step("this folder has been metered before; nothing is published again");
         }

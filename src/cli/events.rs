@@ -14,11 +14,11 @@ use clap::{Args, Subcommand};
 use super::output::{Cell, Listing, Output};
 use super::{Problem, progress};
 use crate::bus::publish::Publisher;
-use crate::config::Config;
+use crate::config::{Config, Subjects};
 use crate::store::Store;
 use crate::store::rejections::{self, Filter, Rejection};
 use crate::store::requests::{self, Answer, Ask};
-use crate::workload::{Generator, Percent, Spec, line};
+use crate::workload::{Generator, Kind, Percent, Spec, line};
 
 #[derive(Debug, Subcommand)]
 pub enum Events {
@@ -172,9 +172,10 @@ impl Events {
         match self {
             Events::Generate { spec, file, truth } => generate(&spec.spec(), &file, truth),
             Events::Publish { spec, file: None, truth } => {
-                let bus = super::bus(&config()?).await?;
+                let config = config()?;
+                let bus = super::bus(&config).await?;
                 let mut generator = Generator::new(&spec.spec())?;
-                let stored = publish(bus.client, &mut generator).await?;
+                let stored = publish(bus.client, &config.nats.subjects, &mut generator).await?;
                 eprintln!("{stored} events published");
                 write_truth(&generator, truth)
             }
@@ -195,8 +196,8 @@ fn generate(spec: &Spec, file: &Path, truth: Option<PathBuf>) -> anyhow::Result<
     let mut out: Box<dyn Write> = if file == Path::new("-") {
         Box::new(BufWriter::new(std::io::stdout().lock()))
     } else {
-        let file = File::create(file)
-            .with_context(|| format!("{} cannot be written", file.display()))?;
+        let file =
+            File::create(file).with_context(|| format!("{} cannot be written", file.display()))?;
         Box::new(BufWriter::new(file))
     };
     while let Some(event) = generator.next_event() {
@@ -210,22 +211,27 @@ fn generate(spec: &Spec, file: &Path, truth: Option<PathBuf>) -> anyhow::Result<
 
 fn write_truth(generator: &Generator, file: Option<PathBuf>) -> anyhow::Result<()> {
     let Some(file) = file else { return Ok(()) };
-    let out = File::create(&file)
-        .with_context(|| format!("{} cannot be written", file.display()))?;
+    let out =
+        File::create(&file).with_context(|| format!("{} cannot be written", file.display()))?;
     serde_json::to_writer_pretty(BufWriter::new(out), &generator.truth())?;
     Ok(())
 }
 
-/// Publishes made-up events and says how many were stored.
+/// Publishes made-up events on the configured subjects and says how many were stored.
 pub async fn publish(
     client: async_nats::Client,
+    subjects: &Subjects,
     generator: &mut Generator,
 ) -> anyhow::Result<u64> {
     let bar = progress::bar("publishing", generator.remaining());
     let mut publisher = Publisher::new(client);
     while let Some(event) = generator.next_event() {
         let payload = Bytes::copy_from_slice(event.payload);
-        publisher.publish(event.subject.to_owned(), payload).await?;
+        let subject = match event.kind {
+            Kind::Failed => &subjects.failed,
+            _ => &subjects.verified,
+        };
+        publisher.publish(subject.clone(), payload).await?;
         bar.inc(1);
     }
     let stored = publisher.finish().await?;
@@ -343,8 +349,18 @@ pub async fn ask_engine(store: &Store, ask: &Ask) -> anyhow::Result<String> {
 
 fn list(found: &[Rejection], raw: bool) -> Listing {
     let mut columns = vec![
-        "rejection", "epoch", "sequence", "stored_at", "subject", "reason", "detail", "brand",
-        "receipt", "state", "entry", "settlement",
+        "rejection",
+        "epoch",
+        "sequence",
+        "stored_at",
+        "subject",
+        "reason",
+        "detail",
+        "brand",
+        "receipt",
+        "state",
+        "entry",
+        "settlement",
     ];
     if raw {
         columns.push("raw");

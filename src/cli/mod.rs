@@ -123,21 +123,30 @@ impl Command {
             Noun::Brands(verb) => verb.run(&load()?.config, output).await,
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
-            Noun::Config(verb) => verb.run(&load()?),
+            Noun::Config(verb) => {
+                verb.run(&load()?);
+                Ok(())
+            }
         }
     }
 }
 
 fn load(file: Option<PathBuf>) -> anyhow::Result<Loaded> {
-    Ok(Config::load(Source { file, environment_variables: std::env::vars() })?)
+    Ok(Config::load(Source { file, environment_variables: variables() })?)
+}
+
+/// The process's variables. One that is not UTF-8 is none of ours.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn store(config: &Config) -> anyhow::Result<Store> {
-    Store::new(&engine::store_config(config)?)
+    Store::new(&engine::store_config(config))
 }
 
 async fn bus(config: &Config) -> anyhow::Result<bus::Bus> {
-    bus::connect(&engine::bus_config(config)?, false)
+    bus::connect(&engine::bus_config(config), false)
         .await
         .map_err(|error| Problem::Away(format!("{error:#}")).into())
 }

@@ -4,8 +4,8 @@ use clap::Subcommand;
 
 use super::Problem;
 use super::output::{Cell, Listing, Output};
-use crate::store::ledger::{self, CountedReceipt};
 use crate::store::Store;
+use crate::store::ledger::{self, CountedReceipt};
 
 #[derive(Debug, Subcommand)]
 pub enum Receipts {
@@ -29,8 +29,17 @@ impl Receipts {
             return Err(Problem::NotFound(text).into());
         }
         let mut listing = Listing::new([
-            "seen_as", "brand", "epoch", "sequence", "entry", "usage_day", "predicate", "supplier",
-            "product", "result", "verified_at",
+            "seen_as",
+            "brand",
+            "epoch",
+            "sequence",
+            "entry",
+            "usage_day",
+            "predicate",
+            "supplier",
+            "product",
+            "result",
+            "verified_at",
         ]);
         for receipt in &counted {
             listing.row(cells(receipt));

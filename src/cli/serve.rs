@@ -8,7 +8,7 @@ use crate::engine::{self, Engine};
 /// Runs an engine until Ctrl-C or SIGTERM.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
     super::log(config)?;
-    let mut engine = Engine::start(engine::Config::from_file(config)?).await?;
+    let mut engine = Engine::start(engine::Config::of(config)).await?;
     let stop = told_to_stop();
     tokio::select! {
         () = engine.failed() => {

@@ -27,7 +27,12 @@ impl Stream {
             }
             Stream::Info => {
                 let mut listing = Listing::new([
-                    "stream", "messages", "bytes", "first_sequence", "last_sequence", "mirror_lag",
+                    "stream",
+                    "messages",
+                    "bytes",
+                    "first_sequence",
+                    "last_sequence",
+                    "mirror_lag",
                     "consumers",
                 ]);
                 let mut drifts = Vec::new();

@@ -79,8 +79,7 @@ pub fn listing(query: &Query, rows: &[UsageRow]) -> Listing {
     }
     let mut listing = Listing::new(columns);
     for row in rows {
-        let mut cells: Vec<Cell> =
-            query.by.iter().map(|dimension| cell(row, *dimension)).collect();
+        let mut cells: Vec<Cell> = query.by.iter().map(|dimension| cell(row, *dimension)).collect();
         cells.push(row.receipts.into());
         if !query.reads_ledger() {
             cells.push(row.duplicates.into());

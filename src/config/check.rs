@@ -2,13 +2,13 @@
 
 use toml::{Table, Value};
 
+use super::Config;
 use super::problem::{Error, Problem};
 use super::rules::RULES;
-use super::{Config, MirrorStream, OriginStream};
 
 impl Config {
-    /// Checks every value and what must hold between them, for a configuration that was changed after
-    /// it was loaded.
+    /// Checks every value and what must hold between them, for a configuration that was changed
+    /// after it was loaded.
     ///
     /// # Errors
     /// [`Error::Refused`] with all problems.
@@ -36,10 +36,12 @@ pub(super) fn get<'a>(values: &'a Table, key: &str) -> Option<&'a Value> {
 
 /// What does not go together.
 pub(super) fn contradictions(config: &Config) -> Vec<Problem> {
-    let checks =
-        [stream_is_known, streams_differ, mirror_outlives, events_fit, budget_can_be_spent];
-    let found = checks.iter().filter_map(|check| check(config));
-    found.chain(subjects_are_apart(config)).chain(subjects_are_captured(config)).collect()
+    let single =
+        [stream_is_known, streams_differ, subjects_are_apart, events_fit, budget_can_be_spent];
+    let mut problems: Vec<Problem> = single.iter().filter_map(|check| check(config)).collect();
+    problems.extend(mirror_outlives(config));
+    problems.extend(subjects_are_captured(config));
+    problems
 }
 
 fn stream_is_known(config: &Config) -> Option<Problem> {
@@ -50,13 +52,14 @@ fn stream_is_known(config: &Config) -> Option<Problem> {
     }
     let why = if stream == mirror {
         format!(
-            "`nats.stream` is the mirror \"{stream}\", but `nats.mirror.enabled` is false: enable the \
-             mirror, or read the origin \"{origin}\""
+            "`nats.stream` is the mirror \"{stream}\", but `nats.mirror.enabled` is false: enable \
+             the mirror, or read the origin \"{origin}\""
         )
     } else {
         format!(
-            "`nats.stream` is \"{stream}\", which is neither the origin nor an enabled mirror: set it \
-             to `nats.origin.name` (\"{origin}\") or `nats.mirror.name` (\"{mirror}\"), or change those"
+            "`nats.stream` is \"{stream}\", which is neither the origin nor an enabled mirror: set \
+             it to `nats.origin.name` (\"{origin}\") or `nats.mirror.name` (\"{mirror}\"), or \
+             change those"
         )
     };
     let keys = &["nats.stream", "nats.origin.name", "nats.mirror.name", "nats.mirror.enabled"];
@@ -68,43 +71,52 @@ fn streams_differ(config: &Config) -> Option<Problem> {
     (mirror.enabled && origin.name == mirror.name).then(|| Problem::Contradiction {
         keys: &["nats.origin.name", "nats.mirror.name", "nats.mirror.enabled"],
         why: format!(
-            "`nats.origin.name` and `nats.mirror.name` are both \"{}\": a stream cannot mirror itself",
+            "`nats.origin.name` and `nats.mirror.name` are both \"{}\": a stream cannot mirror \
+             itself",
             origin.name
         ),
     })
 }
 
 /// A mirror that drops messages before its origin does is of no use.
-fn mirror_outlives(config: &Config) -> Option<Problem> {
+fn mirror_outlives(config: &Config) -> Vec<Problem> {
     let (origin, mirror) = (&config.nats.origin, &config.nats.mirror);
-    let limits = |of: (i64, i64, u32)| {
-        // NATS writes "no limit" as -1, and as 0 for the age.
-        let open = |limit: i64| if limit <= 0 { i64::MAX } else { limit };
-        [open(of.0), open(of.1), open(i64::from(of.2))]
-    };
-    let OriginStream { messages_max, bytes_max, age_max_days, .. } = origin;
-    let origins = limits((*messages_max, *bytes_max, *age_max_days));
-    let MirrorStream { messages_max, bytes_max, age_max_days, .. } = mirror;
-    let mirrors = limits((*messages_max, *bytes_max, *age_max_days));
-    let names = ["messages_max", "bytes_max", "age_max_days"];
-    let below = |at: &usize| mirrors[*at] < origins[*at];
-    let at = (0..names.len()).find(below).filter(|_| mirror.enabled)?;
-    let name = names[at];
-    Some(Problem::Contradiction {
-        keys: &[
-            "nats.mirror.enabled",
-            "nats.mirror.messages_max",
-            "nats.mirror.bytes_max",
-            "nats.mirror.age_max_days",
-            "nats.origin.messages_max",
-            "nats.origin.bytes_max",
-            "nats.origin.age_max_days",
-        ],
-        why: format!(
-            "`nats.mirror.{name}` is below `nats.origin.{name}`: a mirror is there to keep messages \
-             longer than its origin does; raise it"
+    if !mirror.enabled {
+        return Vec::new();
+    }
+    let ages = (i64::from(origin.age_max_days), i64::from(mirror.age_max_days));
+    let limits: [(_, &[_], _, _); 3] = [
+        (
+            "messages_max",
+            &["nats.mirror.enabled", "nats.mirror.messages_max", "nats.origin.messages_max"],
+            origin.messages_max,
+            mirror.messages_max,
         ),
-    })
+        (
+            "bytes_max",
+            &["nats.mirror.enabled", "nats.mirror.bytes_max", "nats.origin.bytes_max"],
+            origin.bytes_max,
+            mirror.bytes_max,
+        ),
+        (
+            "age_max_days",
+            &["nats.mirror.enabled", "nats.mirror.age_max_days", "nats.origin.age_max_days"],
+            ages.0,
+            ages.1,
+        ),
+    ];
+    // NATS writes "no limit" as -1, and as 0 for the age.
+    let open = |limit: i64| if limit <= 0 { i64::MAX } else { limit };
+    let too_low =
+        limits.into_iter().filter(|(.., origins, mirrors)| open(*mirrors) < open(*origins));
+    let problem = |(name, keys, origins, mirrors)| Problem::Contradiction {
+        keys,
+        why: format!(
+            "`nats.mirror.{name}` ({mirrors}) is below `nats.origin.{name}` ({origins}): a mirror \
+             is there to keep messages longer than its origin does; raise it"
+        ),
+    };
+    too_low.map(problem).collect()
 }
 
 fn events_fit(config: &Config) -> Option<Problem> {
@@ -112,15 +124,15 @@ fn events_fit(config: &Config) -> Option<Problem> {
     (intake.chunk_bytes_max < intake.payload_bytes_max).then(|| Problem::Contradiction {
         keys: &["intake.chunk_bytes_max", "intake.payload_bytes_max"],
         why: format!(
-            "`intake.chunk_bytes_max` ({}) is below `intake.payload_bytes_max` ({}): a chunk must hold \
-             the longest event; raise the former or lower the latter",
+            "`intake.chunk_bytes_max` ({}) is below `intake.payload_bytes_max` ({}): a chunk must \
+             hold the longest event; raise the former or lower the latter",
             intake.chunk_bytes_max, intake.payload_bytes_max
         ),
     })
 }
 
-/// If the waits alone outlast the window, failures never add up, and what is broken is restarted for
-/// ever.
+/// If the waits alone outlast the window, failures never add up, and what is broken is restarted
+/// for ever.
 fn budget_can_be_spent(config: &Config) -> Option<Problem> {
     let supervision = &config.supervision;
     let doublings = u32::try_from(supervision.restarts_max).unwrap_or(u32::MAX);
@@ -134,8 +146,8 @@ fn budget_can_be_spent(config: &Config) -> Option<Problem> {
         ],
         why: format!(
             "`supervision.restart_window_ms` ({}) is over before {} restarts with waits from {} ms \
-             doubled each time are: nothing would ever count as failing too often; widen the window, \
-             or lower `supervision.restarts_max` or `supervision.backoff_ms_min`",
+             doubled each time are: nothing would ever count as failing too often; widen the \
+             window, or lower `supervision.restarts_max` or `supervision.backoff_ms_min`",
             supervision.restart_window_ms, supervision.restarts_max, supervision.backoff_ms_min
         ),
     })
@@ -149,8 +161,8 @@ fn subjects_are_apart(config: &Config) -> Option<Problem> {
     (within(verified, failed) || within(failed, verified)).then(|| Problem::Contradiction {
         keys: &["nats.subjects.verified", "nats.subjects.failed"],
         why: format!(
-            "`nats.subjects.verified` (\"{verified}\") and `nats.subjects.failed` (\"{failed}\") overlap, \
-             as each stands for all below it: an event is metered or tallied, never both"
+            "`nats.subjects.verified` (\"{verified}\") and `nats.subjects.failed` (\"{failed}\") \
+             overlap, as each stands for all below it: an event is metered or tallied, never both"
         ),
     })
 }
@@ -165,8 +177,8 @@ fn subjects_are_captured(config: &Config) -> Vec<Problem> {
         .map(|(name, subject)| Problem::Contradiction {
             keys: &["nats.subjects.verified", "nats.subjects.failed", "nats.origin.subjects"],
             why: format!(
-                "`nats.subjects.{name}` (\"{subject}\") is not among `nats.origin.subjects` ({:?}): the \
-                 stream would never hold such an event",
+                "`nats.subjects.{name}` (\"{subject}\") is not among `nats.origin.subjects` \
+                 ({:?}): the stream would never hold such an event",
                 origin.subjects
             ),
         })

@@ -1,21 +1,16 @@
-//! Puts the layers together: defaults, then the file, then variables, then the files of secrets.
+//! Loading a configuration, and showing what was loaded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde::Deserialize;
-use toml::{Table, Value};
+use toml::Table;
 
-use super::check::{contradictions, get};
-use super::problem::{Error, Given, Problem};
-use super::rules::{self, RULES};
-use super::{Config, nearest, secret};
-
-/// Variables with this prefix are ours, and each must name a key.
-const PREFIX: &str = "PROOFTALLY__";
+use super::check::get;
+use super::layers::{self, Layers};
+use super::problem::Error;
+use super::rules::RULES;
+use super::{Config, nearest};
 
 /// What a configuration is made of.
 pub struct Source<V> {
@@ -38,9 +33,9 @@ pub enum Origin {
 pub struct Loaded {
     pub config: Config,
     /// As they were loaded, secrets masked.
-    values: Table,
+    pub(super) values: Table,
     /// Of all that is not a default.
-    origins: BTreeMap<&'static str, Origin>,
+    pub(super) origins: BTreeMap<&'static str, Origin>,
 }
 
 impl Config {
@@ -51,7 +46,7 @@ impl Config {
     pub fn load(source: Source<impl Iterator<Item = (String, String)>>) -> Result<Loaded, Error> {
         let mut layers = Layers::new()?;
         if let Some(file) = source.file {
-            let table = read(&file)?;
+            let table = layers::read(&file)?;
             layers.add_section("", table, &Origin::File(file));
         }
         // In the order of names, so that problems are listed in the same order each time.
@@ -99,186 +94,4 @@ impl fmt::Display for Origin {
             Self::Variable(name) => f.write_str(name),
         }
     }
-}
-
-/// The layers put together so far, and what is wrong with them.
-struct Layers {
-    values: Table,
-    origins: BTreeMap<&'static str, Origin>,
-    problems: Vec<Problem>,
-    /// Keys whose value is not what somebody meant: what contradicts them is not reported.
-    doubtful: BTreeSet<String>,
-}
-
-impl Layers {
-    fn new() -> Result<Self, Error> {
-        // No default is masked in this, as no default carries a secret.
-        let values = Table::try_from(Config::default())?;
-        Ok(Self {
-            values,
-            origins: BTreeMap::new(),
-            problems: Vec::new(),
-            doubtful: BTreeSet::new(),
-        })
-    }
-
-    fn add_section(&mut self, section: &str, table: Table, origin: &Origin) {
-        for (name, value) in table {
-            let path = if section.is_empty() { name } else { format!("{section}.{name}") };
-            match value {
-                value if rules::rule(&path).is_some() => self.add(&path, value, origin.clone()),
-                Value::Table(table) if rules::is_section(&path) => {
-                    self.add_section(&path, table, origin);
-                }
-                _ if rules::is_section(&path) => {
-                    // What was given may be a URL with a password.
-                    let must = format!("a section [{path}]");
-                    let given = Given { value: Some("a single value".to_owned()), must };
-                    let origin = Some(origin.clone());
-                    self.problems.push(Problem::Value { key: path, origin, given });
-                }
-                value => self.refuse_unknown(path, &value, origin),
-            }
-        }
-    }
-
-    fn refuse_unknown(&mut self, path: String, value: &Value, origin: &Origin) {
-        let (kind, meant) = match value {
-            Value::Table(_) => ("section", nearest::section(&path)),
-            _ => ("key", nearest::key(&path)),
-        };
-        let hint = match (meant, nearest::split(&path).0) {
-            (Some(meant), _) => format!("did you mean `{meant}`?"),
-            (None, "") => format!("there are the sections {}", nearest::members("")),
-            (None, section) => format!("[{section}] has {}", nearest::members(section)),
-        };
-        self.doubt(meant);
-        self.problems.push(Problem::Unknown { kind, path, origin: origin.clone(), hint });
-    }
-
-    fn add_variable(&mut self, name: String, text: &str) {
-        if let Some((key, rule)) = RULES.iter().find(|(key, _)| variable(key) == name) {
-            self.add(key, rule.read(text), Origin::Variable(name));
-            return;
-        }
-        // With single underscores it is ours only if it would name a key with double ones.
-        let plain = |name: &str| name.replace("__", "_").to_ascii_uppercase();
-        let is_meant = |key: &&str| plain(&variable(key)) == plain(&name);
-        let meant = RULES.iter().map(|(key, _)| *key).find(is_meant);
-        let Some(path) = name.strip_prefix(PREFIX).or(meant) else { return };
-        let path = path.to_ascii_lowercase().replace("__", ".");
-        let meant = meant.or_else(|| nearest::key(&path));
-        self.doubt(meant);
-        let hint = match meant {
-            Some(meant) => format!("did you mean {}?", variable(meant)),
-            None => format!("after {PREFIX} comes a key's section, `__` and its name"),
-        };
-        self.problems.push(Problem::UnknownVariable { name, hint });
-    }
-
-    /// Sets a value of a key that exists, if it is good.
-    fn add(&mut self, key: &str, value: Value, origin: Origin) {
-        let Some((key, rule)) = RULES.iter().find(|(name, _)| *name == key) else { return };
-        if let Some(given) = rule.fault(key, &value) {
-            self.doubt(Some(key));
-            let origin = Some(origin);
-            self.problems.push(Problem::Value { key: (*key).to_owned(), origin, given });
-        } else {
-            set(&mut self.values, key, value);
-            self.origins.insert(key, origin);
-        }
-    }
-
-    fn doubt(&mut self, path: Option<&str>) {
-        self.doubtful.extend(path.map(str::to_owned));
-    }
-
-    fn read_secrets(&mut self) {
-        for (key, file_key) in secret::FILES {
-            let Some((file, file_origin)) = self.file(file_key) else { continue };
-            if let Some(origin) = self.origins.get(key).cloned() {
-                self.problems.push(Problem::Both { key, origin, file_key, file_origin });
-                continue;
-            }
-            match secret::read(&file) {
-                Ok(secret) => self.add(key, secret.into(), Origin::Secret(file)),
-                Err(why) => self.problems.push(Problem::Secret {
-                    key: file_key,
-                    origin: file_origin,
-                    file,
-                    why,
-                }),
-            }
-        }
-        // The client reads this one itself, but only at its first connection.
-        let key = "nats.credentials_file";
-        if let Some((file, origin)) = self.file(key)
-            && let Err(why) = secret::read(&file)
-        {
-            self.problems.push(Problem::Secret { key, origin, file, why });
-        }
-    }
-
-    /// The file that a key names, if any.
-    fn file(&self, key: &str) -> Option<(PathBuf, Origin)> {
-        let file = get(&self.values, key)?.as_str().filter(|file| !file.is_empty())?;
-        Some((file.into(), self.origins.get(key)?.clone()))
-    }
-
-    fn finish(mut self) -> Result<Loaded, Error> {
-        let config = Config::deserialize(self.values)?;
-        let is_sure = |path: &&str| {
-            !self.doubtful.iter().any(|doubt| {
-                path.strip_prefix(doubt.as_str())
-                    .is_some_and(|r| r.is_empty() || r.starts_with('.'))
-            })
-        };
-        self.problems.extend(contradictions(&config).into_iter().filter(|problem| match problem {
-            Problem::Contradiction { keys, .. } => keys.iter().all(|key| is_sure(&key)),
-            _ => true,
-        }));
-        if !self.problems.is_empty() {
-            return Err(Error::Refused(self.problems));
-        }
-        let values = Table::try_from(&config)?;
-        Ok(Loaded { config, values, origins: self.origins })
-    }
-}
-
-/// The variable that sets a key.
-fn variable(key: &str) -> String {
-    format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
-}
-
-fn set(values: &mut Table, key: &str, value: Value) {
-    match key.split_once('.') {
-        None => {
-            values.insert(key.to_owned(), value);
-        }
-        Some((section, rest)) => {
-            if let Some(Value::Table(values)) = values.get_mut(section) {
-                set(values, rest, value);
-            }
-        }
-    }
-}
-
-fn read(file: &Path) -> Result<Table, Error> {
-    /// Twenty times what a file with every key and comment needs.
-    const BYTES_MAX: u64 = 1 << 20;
-    let unreadable = |why: String| Error::Unreadable { file: file.to_owned(), why };
-    let mut text = String::new();
-    let bytes = File::open(file)
-        .and_then(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text))
-        .map_err(|error: io::Error| unreadable(error.to_string()))?;
-    if bytes as u64 > BYTES_MAX {
-        return Err(unreadable(format!("it is longer than {BYTES_MAX} bytes")));
-    }
-    text.parse().map_err(|error: toml::de::Error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        let line = before.matches('\n').count() + 1;
-        let why = error.message().to_owned();
-        Error::Syntax { file: file.to_owned(), line, column, why }
-    })
 }

@@ -1,10 +1,11 @@
 //! The configuration: what can be set, what it is by itself, and where each value comes from.
 //!
-//! A value comes from a variable, else from the file, else from the defaults below, which are those of
-//! `config/default.toml`. An unknown key, a value outside its range and values that contradict each
-//! other are refused, all of them at once. Secrets are never shown.
+//! A value comes from a variable, else from the file, else from the defaults below, which are those
+//! of `config/default.toml`. An unknown key, a value outside its range and values that contradict
+//! each other are refused, all of them at once. Secrets are never shown.
 
 mod check;
+mod layers;
 mod load;
 mod nats;
 mod nearest;
@@ -52,7 +53,7 @@ pub struct Service {
     pub shutdown_grace_ms: u64,
 }
 
-/// How to reach PostgreSQL.
+/// How to reach the database.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {

@@ -24,20 +24,22 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
 /// The key that is most like `path`: one of the same section, else one of that name elsewhere.
 pub(super) fn key(path: &str) -> Option<&'static str> {
     let (section, name) = split(path);
-    let keys = || RULES.iter().map(|(key, _)| *key);
-    let siblings = keys().filter(|key| {
-        let (theirs, _) = split(key);
-        theirs == section || likeness(theirs, section) >= ALIKE
+    let scored = RULES.iter().map(|(key, _)| {
+        let (theirs, their_name) = split(key);
+        Scored { path: key, name: likeness(their_name, name), section: likeness(theirs, section) }
     });
-    best(siblings, ALIKE, |key| likeness(split(key).1, name))
-        .or_else(|| best(keys(), ALIKE_ELSEWHERE, |key| likeness(split(key).1, name)))
-        .or_else(|| best(keys(), ALIKE_ELSEWHERE, |key| likeness(key, path)))
+    let siblings = scored.clone().filter(|key| key.section >= ALIKE && key.name >= ALIKE);
+    best(siblings).or_else(|| best(scored.filter(|key| key.name >= ALIKE_ELSEWHERE)))
 }
 
 /// The section that is most like `path`.
 pub(super) fn section(path: &str) -> Option<&'static str> {
-    best(sections(), ALIKE, |section| likeness(section, path))
-        .or_else(|| best(sections(), ALIKE, |section| likeness(split(section).1, split(path).1)))
+    let (above, name) = split(path);
+    let scored = sections().map(|section| {
+        let (theirs, their_name) = split(section);
+        Scored { path: section, name: likeness(their_name, name), section: likeness(theirs, above) }
+    });
+    best(scored.filter(|section| section.name >= ALIKE))
 }
 
 /// What may stand in a section: its keys, and the sections below it.
@@ -62,20 +64,18 @@ pub(super) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('.').unwrap_or(("", path))
 }
 
-/// The first of the best that are at least `enough`.
-fn best(
-    candidates: impl Iterator<Item = &'static str>,
-    enough: f64,
-    likeness: impl Fn(&str) -> f64,
-) -> Option<&'static str> {
-    let mut found: Option<(&'static str, f64)> = None;
-    for candidate in candidates {
-        let score = likeness(candidate);
-        if score >= enough && found.is_none_or(|(_, best)| score > best) {
-            found = Some((candidate, score));
-        }
-    }
-    found.map(|(candidate, _)| candidate)
+/// A candidate with how like its two parts are.
+struct Scored {
+    path: &'static str,
+    name: f64,
+    section: f64,
+}
+
+/// The first of those with the likest name and, among them, the likest section.
+fn best(candidates: impl Iterator<Item = Scored>) -> Option<&'static str> {
+    let better = |a: &Scored, b: &Scored| (a.name, a.section) > (b.name, b.section);
+    let best = candidates.reduce(|best, next| if better(&next, &best) { next } else { best });
+    best.map(|best| best.path)
 }
 
 /// From 0 to 1. The order of words does not count: elsewhere it is `max_connections`.

@@ -8,7 +8,10 @@ use super::load::Origin;
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the configuration file {} cannot be read: {why}; check the path and its rights", file.display())]
+    #[error(
+        "the configuration file {} cannot be read: {why}; check the path and its rights",
+        file.display()
+    )]
     Unreadable { file: PathBuf, why: String },
     /// Says nothing of the line itself, which may hold a secret.
     #[error("{}:{line}:{column} is not TOML: {why}", file.display())]
@@ -62,8 +65,10 @@ impl fmt::Display for Given {
     }
 }
 
+/// One a line.
 fn list(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("\n- {problem}")).collect()
+    let lines: Vec<String> = problems.iter().map(|problem| format!("\n- {problem}")).collect();
+    lines.concat()
 }
 
 fn place(origin: Option<&Origin>) -> String {

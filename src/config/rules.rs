@@ -36,8 +36,8 @@ const STREAM_MESSAGES_MAX: i64 = 1_000_000_000_000;
 /// NATS keeps a stream on at most so many servers.
 const REPLICAS_MAX: i64 = 5;
 const STREAM_AGE_DAYS_MAX: i64 = 36_500;
-/// The client holds 65,536 messages of a subscription and silently drops what comes beyond, and half
-/// as many again as are asked for may be on their way.
+/// The client holds 65,536 messages of a subscription and silently drops what comes beyond, and
+/// half as many again as are asked for may be on their way.
 const PULL_MESSAGES_MAX: i64 = 65_536 * 2 / 3;
 
 pub(super) static RULES: &[(&str, Rule)] = &[
@@ -129,7 +129,7 @@ const ZONE: Form = Form {
     holds: |text| text.parse::<Tz>().is_ok(),
 };
 const PLAN: Form = Form {
-    must: "1 to 63 letters, digits, hyphens and underscores: the name of a plan's file without .toml",
+    must: "1 to 63 letters, digits, hyphens and underscores: a plan's file without .toml",
     holds: |text| {
         (1..=63).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -226,7 +226,7 @@ fn is_nats_url(text: &str) -> bool {
         && !host.contains(|c: char| c == ',' || c.is_whitespace())
 }
 
-/// True for tokens between dots, none of them empty; `*` stands for one, a last `>` for all further.
+/// True for tokens between dots, none of them empty; `*` stands for one, a last `>` for the rest.
 fn is_pattern(text: &str) -> bool {
     let tokens: Vec<&str> = text.split('.').collect();
     tokens.iter().enumerate().all(|(at, token)| match *token {

@@ -45,16 +45,19 @@ pub(super) fn masked(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return MASK.to_owned() };
     // The last `@`, because a password that nobody has percent-encoded may hold others.
     let (user, place) = match rest.rsplit_once('@') {
+        // A password with `?`, or a parameter with `@`: where the secret ends cannot be told.
+        Some((user, _)) if user.contains('?') => return format!("{scheme}://{MASK}"),
         Some((user, place)) => (Some(user), place),
         None => (None, rest),
     };
-    let user = match user.map(|user| user.split_once(':')) {
-        None => String::new(),
-        Some(Some((name, _))) => format!("{name}:{MASK}@"),
-        // A lone name is a role for PostgreSQL, and a token for NATS.
-        Some(None) if scheme.starts_with("postgres") => format!("{}@", user.unwrap_or_default()),
-        Some(None) => format!("{MASK}@"),
-    };
+    let user =
+        match user.map(|user| user.split_once(':').map_or((user, None), |(n, p)| (n, Some(p)))) {
+            None => String::new(),
+            Some((name, Some(_))) => format!("{name}:{MASK}@"),
+            // A lone name is a role for PostgreSQL, and a token for NATS.
+            Some((name, None)) if scheme.starts_with("postgres") => format!("{name}@"),
+            Some((_, None)) => format!("{MASK}@"),
+        };
     let Some((place, query)) = place.split_once('?') else {
         return format!("{scheme}://{user}{place}");
     };

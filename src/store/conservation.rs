@@ -48,19 +48,17 @@ impl Conservation {
 /// # Errors
 /// If the database is away.
 pub async fn count(pool: &PgPool) -> Result<Conservation, Error> {
-    let mut snapshot =
-        pool.begin_with("begin isolation level repeatable read read only").await?;
+    let mut snapshot = pool.begin_with("begin isolation level repeatable read read only").await?;
     let cursor = cursor::read(&mut *snapshot).await?;
     let (counted, counted_later): (i64, i64) = sqlx::query_as(
         "select count(*) filter (where source = 0), count(*) filter (where source <> 0) from ledger",
     )
     .fetch_one(&mut *snapshot)
     .await?;
-    let kinds: Vec<(String, i64)> = sqlx::query_as(
-        "select kind, sum(last - first + 1)::bigint from disposition group by kind",
-    )
-    .fetch_all(&mut *snapshot)
-    .await?;
+    let kinds: Vec<(String, i64)> =
+        sqlx::query_as("select kind, sum(last - first + 1)::bigint from disposition group by kind")
+            .fetch_all(&mut *snapshot)
+            .await?;
     let of = |name: &str| kinds.iter().find(|(kind, _)| kind == name).map_or(0, |(_, sum)| *sum);
     let (usage, usage_duplicates): (i64, i64) = sqlx::query_as(
         "select coalesce(sum(receipts), 0)::bigint, coalesce(sum(duplicates), 0)::bigint \

@@ -4,6 +4,8 @@ pub mod admin;
 pub mod health;
 pub mod metrics;
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// How log lines are written.
@@ -18,11 +20,13 @@ pub enum LogFormat {
 /// # Errors
 /// If `filter` cannot be read, or logging was set up before.
 pub fn log(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
+    // The actor library opens a span for each actor, which says nothing to people.
+    let filter = EnvFilter::try_new(format!("{filter},ractor=off"))
         .map_err(|error| anyhow::anyhow!("telemetry.log_filter {filter:?}: {error}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     let outcome = match format {
         LogFormat::Text => builder.try_init(),

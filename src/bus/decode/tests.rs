@@ -86,6 +86,10 @@ fn every_way_of_not_being_an_event_has_its_reason() {
     check(b"{\"receiptId\":\"\xff\"}", expect!["utf8: the event is not UTF-8"]);
     check(format!("{FLAT}{FLAT}"), expect!["trailing_data: there is more after the object"]);
     check("[1]", expect!["not_object: the event is not a JSON object"]);
+    check(
+        r#"["r-1","CERT_VALID@V1","acme","mill","shirt",true,"2026-01-01T00:00:00Z"]"#,
+        expect!["not_object: the event is not a JSON object"],
+    );
     check("null", expect!["not_object: the event is not a JSON object"]);
     check("42", expect!["not_object: the event is not a JSON object"]);
     check("\"text\"", expect!["not_object: the event is not a JSON object"]);

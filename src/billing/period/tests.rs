@@ -1,0 +1,427 @@
+#![allow(clippy::arithmetic_side_effects)]
+
+use chrono::{DateTime, Utc};
+use chrono_tz::{TZ_VARIANTS, Tz};
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+use super::*;
+use crate::usage::usage_day;
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+fn grid(cadence: Cadence, anchor: &str) -> Grid {
+    let anchor = match anchor {
+        "calendar" => Anchor::Calendar,
+        day => Anchor::Anniversary(day.parse().unwrap()),
+    };
+    Grid { cadence, anchor }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a table row reads better without borrows")]
+fn check(schedule: &Schedule, periods: usize, expected: Expect) {
+    let table: String = schedule
+        .slots()
+        .take(periods)
+        .map(|slot| {
+            let share = format!("{}/{}", slot.period.days(), slot.whole.days());
+            let share = if slot.is_stub() { share } else { "whole".into() };
+            format!("{} to {}  {share}\n", slot.period.start(), slot.period.last_day())
+        })
+        .collect();
+    expected.assert_eq(&table);
+}
+
+#[test]
+fn an_anchor_on_the_31st_never_drifts() {
+    let schedule = Schedule::new(day("2027-01-31"), grid(Cadence::Monthly, "2027-01-31")).unwrap();
+    check(
+        &schedule,
+        5,
+        expect![[r#"
+        2027-01-31 to 2027-02-27  whole
+        2027-02-28 to 2027-03-30  whole
+        2027-03-31 to 2027-04-29  whole
+        2027-04-30 to 2027-05-30  whole
+        2027-05-31 to 2027-06-29  whole
+    "#]],
+    );
+}
+
+#[test]
+fn an_anchor_on_29_february_comes_back_in_leap_years() {
+    let schedule = Schedule::new(day("2024-02-29"), grid(Cadence::Annual, "2024-02-29")).unwrap();
+    check(
+        &schedule,
+        5,
+        expect![[r#"
+        2024-02-29 to 2025-02-27  whole
+        2025-02-28 to 2026-02-27  whole
+        2026-02-28 to 2027-02-27  whole
+        2027-02-28 to 2028-02-28  whole
+        2028-02-29 to 2029-02-27  whole
+    "#]],
+    );
+}
+
+#[test]
+fn calendar_periods_begin_on_mondays_months_quarters_and_years() {
+    for (cadence, expected) in [
+        (
+            Cadence::Weekly,
+            expect![[r#"
+            2026-09-20 to 2026-09-20  1/7
+            2026-09-21 to 2026-09-27  whole
+            2026-09-28 to 2026-10-04  whole
+        "#]],
+        ),
+        (
+            Cadence::Monthly,
+            expect![[r#"
+            2026-09-20 to 2026-09-30  11/30
+            2026-10-01 to 2026-10-31  whole
+            2026-11-01 to 2026-11-30  whole
+        "#]],
+        ),
+        (
+            Cadence::Quarterly,
+            expect![[r#"
+            2026-09-20 to 2026-09-30  11/92
+            2026-10-01 to 2026-12-31  whole
+            2027-01-01 to 2027-03-31  whole
+        "#]],
+        ),
+        (
+            Cadence::SemiAnnual,
+            expect![[r#"
+            2026-09-20 to 2026-12-31  103/184
+            2027-01-01 to 2027-06-30  whole
+            2027-07-01 to 2027-12-31  whole
+        "#]],
+        ),
+        (
+            Cadence::Annual,
+            expect![[r#"
+            2026-09-20 to 2026-12-31  103/365
+            2027-01-01 to 2027-12-31  whole
+            2028-01-01 to 2028-12-31  whole
+        "#]],
+        ),
+    ] {
+        let schedule = Schedule::new(day("2026-09-20"), grid(cadence, "calendar")).unwrap();
+        check(&schedule, 3, expected);
+    }
+}
+
+#[test]
+fn a_change_of_cadence_waits_for_the_next_period_and_makes_one_stub() {
+    let schedule = Schedule::new(day("2026-01-15"), grid(Cadence::Monthly, "calendar"))
+        .unwrap()
+        .change(day("2026-02-10"), grid(Cadence::Quarterly, "calendar"), Change::NextPeriod)
+        .unwrap();
+    check(
+        &schedule,
+        5,
+        expect![[r#"
+        2026-01-15 to 2026-01-31  17/31
+        2026-02-01 to 2026-02-28  whole
+        2026-03-01 to 2026-03-31  31/90
+        2026-04-01 to 2026-06-30  whole
+        2026-07-01 to 2026-09-30  whole
+    "#]],
+    );
+}
+
+#[test]
+fn a_split_ends_the_period_on_its_day() {
+    let schedule = Schedule::new(day("2026-01-01"), grid(Cadence::Monthly, "calendar"))
+        .unwrap()
+        .change(day("2026-02-10"), grid(Cadence::Monthly, "calendar"), Change::Split)
+        .unwrap()
+        .until(day("2026-03-21"))
+        .unwrap();
+    check(
+        &schedule,
+        9,
+        expect![[r#"
+        2026-01-01 to 2026-01-31  whole
+        2026-02-01 to 2026-02-09  9/28
+        2026-02-10 to 2026-02-28  19/28
+        2026-03-01 to 2026-03-20  20/31
+    "#]],
+    );
+}
+
+#[test]
+fn a_change_on_a_boundary_makes_no_stub() {
+    let schedule = Schedule::new(day("2026-01-01"), grid(Cadence::Monthly, "calendar"))
+        .unwrap()
+        .change(day("2026-04-01"), grid(Cadence::Quarterly, "calendar"), Change::NextPeriod)
+        .unwrap();
+    check(
+        &schedule,
+        5,
+        expect![[r#"
+        2026-01-01 to 2026-01-31  whole
+        2026-02-01 to 2026-02-28  whole
+        2026-03-01 to 2026-03-31  whole
+        2026-04-01 to 2026-06-30  whole
+        2026-07-01 to 2026-09-30  whole
+    "#]],
+    );
+}
+
+#[test]
+fn what_cannot_be_scheduled_is_refused() {
+    let monthly = grid(Cadence::Monthly, "calendar");
+    let schedule = || Schedule::new(day("2026-01-15"), monthly).unwrap();
+    let refusal = |result: Result<Schedule, Error>| result.unwrap_err().to_string();
+    assert_eq!(
+        refusal(Schedule::new(day("1969-12-31"), monthly)),
+        "1969-12-31 is outside the years 1970 to 9999"
+    );
+    assert_eq!(
+        refusal(schedule().change(day("2026-01-15"), monthly, Change::Split)),
+        "a change from 2026-01-15 does not lie after 2026-01-15, when the last one takes effect"
+    );
+    assert_eq!(
+        refusal(schedule().until(day("2026-02-01")).unwrap().change(
+            day("2026-02-01"),
+            monthly,
+            Change::Split
+        )),
+        "2026-02-01 lies after the end of the schedule"
+    );
+    assert!(schedule().until(day("2026-01-15")).is_err());
+    assert_eq!(schedule().slot_of(day("2026-01-14")), None);
+    assert_eq!(schedule().until(day("2026-02-01")).unwrap().slot_of(day("2026-02-01")), None);
+    assert_eq!(Period::new(day("2026-02-01"), day("2026-02-01")), None);
+}
+
+/// The boundaries again, by walking day by day and asking of each whether a period begins on it.
+fn begins(cadence: Cadence, anchor: NaiveDate, day: NaiveDate) -> bool {
+    let every = match cadence {
+        Cadence::Weekly => return day.weekday() == anchor.weekday(),
+        Cadence::Monthly => 1,
+        Cadence::Quarterly => 3,
+        Cadence::SemiAnnual => 6,
+        Cadence::Annual => 12,
+    };
+    let last_of_month = day.succ_opt().unwrap().day() == 1;
+    let apart =
+        (day.year() * 12 + day.month0() as i32) - (anchor.year() * 12 + anchor.month0() as i32);
+    let on_its_day = day.day() == anchor.day() || (last_of_month && day.day() < anchor.day());
+    apart.rem_euclid(every) == 0 && on_its_day
+}
+
+/// Every anchor day 1 to 31 (from a month that has it, and the leap day), every cadence, every day of
+/// 12 years: one period, which begins where the naive rule says, and the next begins at its end.
+#[test]
+fn periods_tile_for_every_anchor_and_cadence() {
+    let first = day("2023-11-01");
+    let days: Vec<NaiveDate> = first.iter_days().take(12 * 366).collect();
+    let january = (1..=31).map(|number| NaiveDate::from_ymd_opt(2025, 1, number).unwrap());
+    for anchor in january.chain([day("2024-02-29"), day("2040-02-29")]) {
+        for cadence in Cadence::ALL {
+            let grid = Grid { cadence, anchor: Anchor::Anniversary(anchor) };
+            let mut whole = grid.whole_period(first).unwrap();
+            assert!(begins(cadence, anchor, whole.start()));
+            for &day in &days {
+                if day == whole.end() {
+                    assert!(begins(cadence, anchor, day), "{grid:?} {day}");
+                    whole = grid.whole_period(day).unwrap();
+                    assert_eq!(whole.start(), day, "{grid:?}");
+                } else if day != whole.start() {
+                    assert!(!begins(cadence, anchor, day), "{grid:?} {day}");
+                    // Asking on each day costs time; the first of a month and the days about
+                    // it are where an answer could differ.
+                    if day.day() < 3 || day.day() > 26 {
+                        assert_eq!(grid.whole_period(day), Some(whole), "{grid:?} {day}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn monthly_schedule() -> Schedule {
+    Schedule::new(day("2010-12-31"), grid(Cadence::Monthly, "2010-12-31")).unwrap()
+}
+
+/// In every zone of the time-zone database, over 12 years, hour by hour about each month's end: the
+/// usage day moves as the local calendar does and each instant is in one period.
+#[test]
+fn an_instant_is_in_one_period_in_every_zone() {
+    let schedule = monthly_schedule();
+    let months: Vec<DateTime<Utc>> = schedule
+        .slots()
+        .skip(1)
+        .take(144)
+        .map(|slot| slot.period.start().and_hms_opt(0, 0, 0).unwrap().and_utc())
+        .collect();
+    for zone in TZ_VARIANTS {
+        for midnight in &months {
+            let mut before: Option<Slot> = None;
+            for hour in [-15, -1, 0, 1, 15] {
+                let instant = *midnight + TimeDelta::hours(hour);
+                let slot = schedule.slot_of(usage_day(instant, zone)).unwrap();
+                assert!(slot.period.contains(usage_day(instant, zone)));
+                if let Some(before) = before {
+                    let same_or_next = before == slot || before.period.end() == slot.period.start();
+                    assert!(same_or_next, "{zone} {instant}");
+                }
+                before = Some(slot);
+            }
+            // No zone is 15 hours from UTC, so the month turned exactly once in between.
+            assert_eq!(before.unwrap().period.start(), midnight.date_naive(), "{zone}");
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a table row reads better without borrows")]
+fn check_instants(zone: Tz, instants: &[&str], expected: Expect) {
+    let schedule = Schedule::new(day("2009-01-01"), grid(Cadence::Monthly, "calendar")).unwrap();
+    let table: String = instants
+        .iter()
+        .map(|text| {
+            let instant: DateTime<Utc> = text.parse().unwrap();
+            let local = instant.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z");
+            let slot = schedule.slot_of(usage_day(instant, zone)).unwrap();
+            format!("{text} = {local}: {}\n", slot.period)
+        })
+        .collect();
+    expected.assert_eq(&table);
+}
+
+#[test]
+fn the_last_nanosecond_of_a_period_is_in_it() {
+    check_instants(
+        Tz::Europe__Berlin,
+        &[
+            "2026-09-30T21:59:59.999999999Z",
+            "2026-09-30T22:00:00Z",
+            "2026-10-31T22:59:59.999999999Z",
+            "2026-10-31T23:00:00Z",
+        ],
+        expect![[r#"
+            2026-09-30T21:59:59.999999999Z = 2026-09-30 23:59:59 CEST: [2026-09-01, 2026-10-01)
+            2026-09-30T22:00:00Z = 2026-10-01 00:00:00 CEST: [2026-10-01, 2026-11-01)
+            2026-10-31T22:59:59.999999999Z = 2026-10-31 23:59:59 CET: [2026-10-01, 2026-11-01)
+            2026-10-31T23:00:00Z = 2026-11-01 00:00:00 CET: [2026-11-01, 2026-12-01)
+        "#]],
+    );
+}
+
+#[test]
+fn a_day_that_a_zone_left_out_is_in_no_receipt() {
+    // Samoa went from 29 December 2011 straight to 31 December.
+    check_instants(
+        Tz::Pacific__Apia,
+        &[
+            "2011-12-30T09:59:59Z",
+            "2011-12-30T10:00:00Z",
+            "2011-12-31T09:59:59Z",
+            "2011-12-31T10:00:00Z",
+        ],
+        expect![[r#"
+            2011-12-30T09:59:59Z = 2011-12-29 23:59:59 -10: [2011-12-01, 2012-01-01)
+            2011-12-30T10:00:00Z = 2011-12-31 00:00:00 +14: [2011-12-01, 2012-01-01)
+            2011-12-31T09:59:59Z = 2011-12-31 23:59:59 +14: [2011-12-01, 2012-01-01)
+            2011-12-31T10:00:00Z = 2012-01-01 00:00:00 +14: [2012-01-01, 2012-02-01)
+        "#]],
+    );
+}
+
+#[test]
+fn folds_and_odd_shifts_at_the_turn_of_a_month() {
+    check_instants(
+        // Clocks go back by half an hour.
+        Tz::Australia__Lord_Howe,
+        &["2018-03-31T12:59:59Z", "2018-03-31T13:00:00Z", "2018-03-31T15:15:00Z"],
+        expect![[r#"
+            2018-03-31T12:59:59Z = 2018-03-31 23:59:59 +11: [2018-03-01, 2018-04-01)
+            2018-03-31T13:00:00Z = 2018-04-01 00:00:00 +11: [2018-04-01, 2018-05-01)
+            2018-03-31T15:15:00Z = 2018-04-01 01:45:00 +1030: [2018-04-01, 2018-05-01)
+        "#]],
+    );
+    check_instants(
+        // Clocks went back at one minute past midnight on 1 November 2009: a day came back.
+        Tz::America__St_Johns,
+        &[
+            "2009-11-01T02:29:59Z",
+            "2009-11-01T02:30:30Z",
+            "2009-11-01T02:31:00Z",
+            "2009-11-01T03:30:00Z",
+        ],
+        expect![[r#"
+            2009-11-01T02:29:59Z = 2009-10-31 23:59:59 NDT: [2009-10-01, 2009-11-01)
+            2009-11-01T02:30:30Z = 2009-11-01 00:00:30 NDT: [2009-11-01, 2009-12-01)
+            2009-11-01T02:31:00Z = 2009-10-31 23:01:00 NST: [2009-10-01, 2009-11-01)
+            2009-11-01T03:30:00Z = 2009-11-01 00:00:00 NST: [2009-11-01, 2009-12-01)
+        "#]],
+    );
+    check_instants(
+        Tz::America__Juneau,
+        &["2026-11-01T07:59:59Z", "2026-11-01T08:00:00Z", "2026-11-01T10:30:00Z"],
+        expect![[r#"
+            2026-11-01T07:59:59Z = 2026-10-31 23:59:59 AKDT: [2026-10-01, 2026-11-01)
+            2026-11-01T08:00:00Z = 2026-11-01 00:00:00 AKDT: [2026-11-01, 2026-12-01)
+            2026-11-01T10:30:00Z = 2026-11-01 01:30:00 AKST: [2026-11-01, 2026-12-01)
+        "#]],
+    );
+    check_instants(
+        Tz::Africa__Casablanca,
+        &["2025-02-28T22:59:59Z", "2025-02-28T23:00:00Z", "2025-03-31T23:30:00Z"],
+        expect![[r#"
+            2025-02-28T22:59:59Z = 2025-02-28 22:59:59 +00: [2025-02-01, 2025-03-01)
+            2025-02-28T23:00:00Z = 2025-02-28 23:00:00 +00: [2025-02-01, 2025-03-01)
+            2025-03-31T23:30:00Z = 2025-03-31 23:30:00 +00: [2025-03-01, 2025-04-01)
+        "#]],
+    );
+}
+
+fn any_day() -> impl Strategy<Value = NaiveDate> {
+    (0_i64..12 * 365).prop_map(|days| day("2020-01-01") + TimeDelta::days(days))
+}
+
+fn any_grid() -> impl Strategy<Value = Grid> {
+    let anchor = prop_oneof![Just(Anchor::Calendar), any_day().prop_map(Anchor::Anniversary)];
+    (proptest::sample::select(&Cadence::ALL), anchor)
+        .prop_map(|(cadence, anchor)| Grid { cadence, anchor })
+}
+
+proptest! {
+    /// Whatever changes and when: periods follow each other, lie in their whole periods, and each
+    /// day of a period is found in it and in no other.
+    #[test]
+    fn schedules_tile_across_changes(
+        first in any_day(),
+        grids in proptest::collection::vec((any_grid(), 1_i64..500, any::<bool>()), 1..5),
+    ) {
+        let mut schedule = Schedule::new(first, grids[0].0).unwrap();
+        let mut from = first;
+        for (grid, later, split) in &grids[1..] {
+            from += TimeDelta::days(*later);
+            let change = if *split { Change::Split } else { Change::NextPeriod };
+            let Ok(changed) = schedule.clone().change(from, *grid, change) else { continue };
+            schedule = changed;
+        }
+        let mut next = first;
+        for slot in schedule.slots().take(30) {
+            prop_assert_eq!(slot.period.start(), next);
+            prop_assert!(slot.whole.start() <= slot.period.start());
+            prop_assert!(slot.period.end() <= slot.whole.end());
+            for day in [slot.period.start(), slot.period.last_day()] {
+                prop_assert_eq!(schedule.slot_of(day), Some(slot));
+            }
+            next = slot.period.end();
+        }
+        let until = next;
+        let ended = schedule.clone().until(until);
+        if let Ok(ended) = ended {
+            prop_assert_eq!(ended.slots().last().map(|slot| slot.period.end()), Some(until));
+        }
+    }
+}
