@@ -6,6 +6,7 @@ pub mod bus;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod local;
 pub mod store;
 pub mod telemetry;
 pub mod workload;

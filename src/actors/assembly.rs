@@ -12,9 +12,10 @@ use super::directory::Directory;
 use super::flight::Complete;
 use super::keys::Keys;
 use crate::store::commit::{
-    Commit, DISPOSITION_COLUMNS, NewConflict, NewFailures, NewRejection, Settlement, UsageDelta,
+    Commit, DispositionOf, NewConflict, NewDisposition, NewFailures, NewRejection, Settlement,
+    UsageDelta,
 };
-use crate::store::copy::{self, Row};
+use crate::store::copy;
 use crate::store::cursor::Totals;
 use crate::store::keys::CommittedKey;
 use crate::store::ledger::StoredContent;
@@ -108,7 +109,6 @@ impl<'a> Assembly<'a> {
             stored_at,
             entry: basis.entry,
             rows,
-            dispositions: copy::header(),
             ..Commit::default()
         };
         Self { chunk, basis, commit, keys: Vec::new(), counted: Vec::new() }
@@ -220,18 +220,18 @@ impl<'a> Assembly<'a> {
                 "conflict"
             }
         };
-        let brand_no = self.brand_no(candidate);
-        self.commit.disposition_count += 1;
-        Row::start(&mut self.commit.dispositions, DISPOSITION_COLUMNS)
-            .int4(candidate.epoch)
-            .int8(candidate.sequence)
-            .int8(candidate.sequence)
-            .text(kind)
-            .int4(brand_no)
-            .int4(candidate.predicate_no)
-            .boolean(candidate.result)
-            .timestamptz(candidate.verified_at)
-            .uuid(candidate.key.0);
+        self.commit.dispositions.push(NewDisposition {
+            first: candidate.sequence,
+            last: candidate.sequence,
+            kind,
+            of: Some(DispositionOf {
+                brand_no: self.brand_no(candidate),
+                predicate_no: candidate.predicate_no,
+                result: candidate.result,
+                verified_at: candidate.verified_at,
+                receipt_key: candidate.key.0,
+            }),
+        });
     }
 
     /// What needs no brand: rejections, runs and failed proofs.
@@ -274,24 +274,13 @@ impl<'a> Assembly<'a> {
         self.commit.failures = failures.collect();
     }
 
-    fn dispose_run(&mut self, first: i64, last: i64, kind: &str) {
-        self.commit.disposition_count += 1;
-        Row::start(&mut self.commit.dispositions, DISPOSITION_COLUMNS)
-            .int4(self.chunk.epoch)
-            .int8(first)
-            .int8(last)
-            .text(kind)
-            .nullable(None, Row::int4)
-            .nullable(None, Row::int4)
-            .nullable(None, Row::boolean)
-            .nullable(None, Row::timestamptz)
-            .nullable(None, Row::uuid);
+    fn dispose_run(&mut self, first: i64, last: i64, kind: &'static str) {
+        self.commit.dispositions.push(NewDisposition { first, last, kind, of: None });
     }
 
     fn finish(mut self) -> Result<Assembled, DoesNotTile> {
         merge(&mut self.commit.usage);
         self.commit.rows.extend_from_slice(&copy::TRAILER);
-        self.commit.dispositions.extend_from_slice(&copy::TRAILER);
         if let Source::Retry { request_no, asked_by, still_rejected, .. } = &self.chunk.source {
             self.commit.totals =
                 Totals { counted_later: self.commit.entry - self.basis.entry, ..Totals::default() };

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 /// A result needs more than the 28 digits that an amount can carry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{operation} does not fit 28 digits; the quantity or the price is too large")]
+#[error("{operation} is too large to be computed exactly; check the quantity and the price")]
 pub struct Overflow {
     /// The operation in words and numbers, for example `9000000000 x 0.0000000001`.
     pub operation: String,
@@ -84,8 +84,8 @@ mod tests {
         assert!(subtract(decimal("10000000000000000000000000000"), decimal("0.01")).is_err());
         assert_eq!(
             multiply(Decimal::MAX, Decimal::TEN).unwrap_err().to_string(),
-            "79228162514264337593543950335 x 10 does not fit 28 digits; \
-             the quantity or the price is too large"
+            "79228162514264337593543950335 x 10 is too large to be computed exactly; \
+             check the quantity and the price"
         );
     }
 }

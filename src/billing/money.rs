@@ -93,7 +93,7 @@ impl Money {
     ///
     /// # Errors
     /// If the currencies differ or the sum does not fit.
-    pub fn add(self, other: Self) -> Result<Self, Error> {
+    pub fn plus(self, other: Self) -> Result<Self, Error> {
         self.same_currency(other)?;
         let amount = positive_zero(exact::add(self.amount, other.amount)?);
         Ok(Self { amount, currency: self.currency })
@@ -103,7 +103,7 @@ impl Money {
     ///
     /// # Errors
     /// If the currencies differ or the difference does not fit.
-    pub fn subtract(self, other: Self) -> Result<Self, Error> {
+    pub fn minus(self, other: Self) -> Result<Self, Error> {
         self.same_currency(other)?;
         let amount = positive_zero(exact::subtract(self.amount, other.amount)?);
         Ok(Self { amount, currency: self.currency })
@@ -141,7 +141,7 @@ impl fmt::Debug for Money {
 /// # Errors
 /// If a currency differs or a sum does not fit.
 pub fn sum(currency: Currency, amounts: impl IntoIterator<Item = Money>) -> Result<Money, Error> {
-    amounts.into_iter().try_fold(Money::zero(currency), Money::add)
+    amounts.into_iter().try_fold(Money::zero(currency), Money::plus)
 }
 
 /// The one rounding step, in integers: `dividend` / `divisor` in units of 10^-`minor_units`, half

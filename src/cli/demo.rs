@@ -1,14 +1,17 @@
 //! `prooftally demo`: everything at work, on private servers, with a month of made-up events.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use billing::ids::BrandId;
 use clap::Args;
 use secrecy::SecretString;
 
 use super::output::Output;
 use super::{events, invoices, progress, stream, usage};
+use crate::bus::Bus;
 use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::local::{Binaries, Stack};
@@ -32,6 +35,11 @@ pub struct Demo {
     seed: u64,
 }
 
+/// Few enough that their usage fits a screen or two.
+const BRANDS: u32 = 5;
+/// The brand of the workload that has most events.
+const PREVIEWED_BRAND: &str = "acme-textiles";
+
 impl Demo {
     pub async fn run(self, output: Output) -> anyhow::Result<()> {
         step("starting a private nats-server and PostgreSQL");
@@ -48,38 +56,52 @@ impl Demo {
         stream::ensure(&bus.jetstream, config).await?;
         step("starting the engine");
         let mut engine = Engine::start(engine::Config::of(config)).await?;
+        let outcome = tokio::select! {
+            outcome = self.tour(config, &bus, engine.admin, output) => outcome,
+            () = engine.failed() => Err(anyhow::anyhow!("the engine has ended; its log says why")),
+        };
+        engine.stop().await;
+        outcome
+    }
+
+    async fn tour(
+        &self,
+        config: &Config,
+        bus: &Bus,
+        admin: SocketAddr,
+        output: Output,
+    ) -> anyhow::Result<()> {
         let store = super::store(config)?;
-        let spec = Spec { seed: self.seed, count: self.count, ..Spec::default() };
+        let spec = Spec { seed: self.seed, count: self.count, brands: BRANDS, ..Spec::default() };
+        let month = spec.from.date_naive();
         if is_new(&store).await {
-            step(&format!("publishing {} events of {:.7}", self.count, spec.from.to_string()));
+            step(&format!("publishing {} events of {}", self.count, month.format("%B %Y")));
             let mut generator = Generator::new(&spec)?;
             events::publish(bus.client.clone(), &config.nats.subjects, &mut generator).await?;
         } else {
             step("this folder has been metered before; nothing is published again");
         }
-        let metered = meter(&bus.jetstream, config, &store);
-        tokio::select! {
-            outcome = metered => outcome?,
-            () = engine.failed() => anyhow::bail!("the engine has ended; its log says why"),
-        }
+        meter(&bus.jetstream, config, &store).await?;
         show_usage(&store, output).await?;
-        invoices::show_demo_preview(config, &store, spec.from.date_naive(), output).await?;
+        step("what one brand would pay for the month, at the network's price list\n");
+        let brand = BrandId::new(PREVIEWED_BRAND).context("the demo's brand has a good id")?;
+        invoices::preview(config, &store, &brand, month, output).await?;
         show_conservation(&store).await?;
-        eprintln!("\nmetrics  http://{}/metrics\nhealth   http://{}/readyz", engine.admin, engine.admin);
+        eprintln!("\nmetrics  http://{admin}/metrics\nhealth   http://{admin}/readyz");
         if !self.exit {
-            eprintln!("\nTry, from another terminal:\n");
-            eprintln!("  export PROOFTALLY__NATS__URL={}", exposed(&config.nats.url));
-            eprintln!("  export PROOFTALLY__DATABASE__URL={}", exposed(&config.database.url));
-            eprintln!("  prooftally usage --by day --brand acme-textiles");
-            eprintln!("  prooftally events rejected list\n\nserving until Ctrl-C");
-            tokio::select! {
-                () = super::serve::told_to_stop() => {}
-                () = engine.failed() => anyhow::bail!("the engine has ended; its log says why"),
-            }
+            show_what_to_try(config);
+            super::serve::told_to_stop().await;
         }
-        engine.stop().await;
         Ok(())
     }
+}
+
+fn show_what_to_try(config: &Config) {
+    eprintln!("\nTry, from another terminal:\n");
+    eprintln!("  export PROOFTALLY__NATS__URL={}", exposed(&config.nats.url));
+    eprintln!("  export PROOFTALLY__DATABASE__URL='{}'", exposed(&config.database.url));
+    eprintln!("  target/debug/prooftally usage --by day --brand {PREVIEWED_BRAND}");
+    eprintln!("  target/debug/prooftally events rejected list\n\nserving until Ctrl-C");
 }
 
 fn step(text: &str) {

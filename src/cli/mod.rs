@@ -3,10 +3,10 @@
 
 mod brands;
 mod config;
-//mod demo;
+mod demo;
 mod events;
-//mod invoices;
-//mod local;
+mod invoices;
+mod local;
 pub mod output;
 mod progress;
 mod receipts;
@@ -53,11 +53,16 @@ struct Global {
 enum Noun {
     /// Run the engine until Ctrl-C or SIGTERM
     Serve,
+    /// Show everything at work on private servers, with a month of made-up events
+    Demo(demo::Demo),
     /// Bring the database's schema up to date
     Migrate,
     /// The streams on the bus
     #[command(subcommand)]
     Stream(stream::Stream),
+    /// Private servers for trying things out
+    #[command(subcommand)]
+    Local(local::Local),
     /// Events: make them up, publish them, look after rejected ones
     #[command(subcommand)]
     Events(events::Events),
@@ -69,6 +74,9 @@ enum Noun {
     /// Single receipts
     #[command(subcommand)]
     Receipts(receipts::Receipts),
+    /// Invoices
+    #[command(subcommand)]
+    Invoices(invoices::Invoices),
     /// The configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -117,12 +125,15 @@ impl Command {
         let load = || load(config.clone());
         match self.noun {
             Noun::Serve => serve::serve(&load()?.config).await,
+            Noun::Demo(demo) => demo.run(output).await,
             Noun::Migrate => migrate(&load()?.config).await,
             Noun::Stream(verb) => verb.run(&load()?.config, output).await,
+            Noun::Local(verb) => verb.run().await,
             Noun::Events(verb) => verb.run(|| Ok(load()?.config), output).await,
             Noun::Brands(verb) => verb.run(&load()?.config, output).await,
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
+            Noun::Invoices(verb) => verb.run(&load()?.config, output).await,
             Noun::Config(verb) => {
                 verb.run(&load()?);
                 Ok(())

@@ -30,9 +30,7 @@ pub struct Commit {
     pub rows: Vec<u8>,
     pub row_count: u64,
     pub usage: Vec<UsageDelta>,
-    /// Disposition rows as a whole binary COPY; see [`DISPOSITION_COLUMNS`].
-    pub dispositions: Vec<u8>,
-    pub disposition_count: u64,
+    pub dispositions: Vec<NewDisposition>,
     pub rejections: Vec<NewRejection>,
     pub conflicts: Vec<NewConflict>,
     pub failures: Vec<NewFailures>,
@@ -51,6 +49,25 @@ pub struct UsageDelta {
     pub result: bool,
     pub receipts: i64,
     pub duplicates: i64,
+}
+
+/// What became of positions that were not counted.
+#[derive(Clone, Copy, Debug)]
+pub struct NewDisposition {
+    pub first: i64,
+    pub last: i64,
+    pub kind: &'static str,
+    /// Whose usage a duplicate is tallied in, or whose receipt a conflict contradicts.
+    pub of: Option<DispositionOf>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DispositionOf {
+    pub brand_no: i32,
+    pub predicate_no: i32,
+    pub result: bool,
+    pub verified_at: DateTime<Utc>,
+    pub receipt_key: u128,
 }
 
 /// An event that cannot be counted.
@@ -106,11 +123,6 @@ pub const LEDGER_COLUMNS: i16 = 15;
 const COPY_LEDGER: &str = "copy ledger (entry, usage_day, sequence, digest, verified_at, epoch, \
     brand_no, predicate_no, receipt_key, source, result, expires_at, receipt_id, supplier, product) \
     from stdin (format binary)";
-/// Columns of [`Commit::dispositions`], in their order.
-pub const DISPOSITION_COLUMNS: i16 = 9;
-const COPY_DISPOSITION: &str = "copy disposition (epoch, first, last, kind, brand_no, \
-    predicate_no, result, verified_at, receipt_key) from stdin (format binary)";
-
 /// The connection of the one writer.
 pub struct Writer {
     store: Store,
@@ -166,9 +178,8 @@ async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
     if !commit.usage.is_empty() {
         add_usage(&mut transaction, commit).await?;
     }
-    if commit.disposition_count > 0 {
-        let (rows, count) = (&commit.dispositions, commit.disposition_count);
-        copy_in(&mut transaction, COPY_DISPOSITION, rows, count).await?;
+    if !commit.dispositions.is_empty() {
+        add_dispositions(&mut transaction, commit).await?;
     }
     super::rejections::add(&mut transaction, &commit.rejections).await?;
     super::rejections::add_conflicts(&mut transaction, &commit.conflicts).await?;
@@ -273,4 +284,40 @@ async fn add_usage(transaction: &mut PgTransaction<'_>, commit: &Commit) -> Resu
     .execute(&mut **transaction)
     .await?;
     Ok(())
+}
+
+/// One statement and not a COPY: it takes one round trip, and so many rows gain nothing by COPY.
+async fn add_dispositions(
+    transaction: &mut PgTransaction<'_>,
+    commit: &Commit,
+) -> Result<(), Error> {
+    let dispositions = &commit.dispositions;
+    let of = |field: fn(&DispositionOf) -> i32| -> Vec<Option<i32>> {
+        dispositions.iter().map(|new| new.of.as_ref().map(field)).collect()
+    };
+    sqlx::query(
+        "insert into disposition (epoch, first, last, kind, brand_no, predicate_no, result, \
+            verified_at, receipt_key) \
+         select $1, first, last, kind, brand_no, predicate_no, result, verified_at, \
+            encode(receipt_key, 'hex')::uuid \
+         from unnest($2::bigint[], $3::bigint[], $4::text[], $5::int[], $6::int[], $7::bool[], \
+            $8::timestamptz[], $9::bytea[]) \
+            as d (first, last, kind, brand_no, predicate_no, result, verified_at, receipt_key)",
+    )
+    .bind(commit.epoch)
+    .bind(dispositions.iter().map(|new| new.first).collect::<Vec<_>>())
+    .bind(dispositions.iter().map(|new| new.last).collect::<Vec<_>>())
+    .bind(dispositions.iter().map(|new| new.kind).collect::<Vec<_>>())
+    .bind(of(|of| of.brand_no))
+    .bind(of(|of| of.predicate_no))
+    .bind(dispositions.iter().map(|new| new.of.map(|of| of.result)).collect::<Vec<_>>())
+    .bind(dispositions.iter().map(|new| new.of.map(|of| of.verified_at)).collect::<Vec<_>>())
+    .bind(dispositions.iter().map(|new| new.of.map(key_bytes)).collect::<Vec<_>>())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+fn key_bytes(of: DispositionOf) -> [u8; 16] {
+    of.receipt_key.to_be_bytes()
 }

@@ -79,12 +79,12 @@ fn a_prorated_amount_is_rounded_once() {
 fn a_sum_keeps_its_currency_and_its_decimals() {
     let yen = Money::zero(Currency::from_code("JPY").unwrap());
     assert_eq!(
-        euro("1.00").add(yen).unwrap_err().to_string(),
+        euro("1.00").plus(yen).unwrap_err().to_string(),
         "EUR and JPY cannot be added; a document has one currency"
     );
-    assert!(euro("1.00").subtract(yen).is_err());
-    assert_eq!(euro("0.10").subtract(euro("0.30")).unwrap().to_string(), "-0.20 EUR");
-    assert_eq!(euro("0.10").add(euro("-0.10")).unwrap().to_string(), "0.00 EUR");
+    assert!(euro("1.00").minus(yen).is_err());
+    assert_eq!(euro("0.10").minus(euro("0.30")).unwrap().to_string(), "-0.20 EUR");
+    assert_eq!(euro("0.10").plus(euro("-0.10")).unwrap().to_string(), "0.00 EUR");
     assert_eq!(euro("0.00").opposite().to_string(), "0.00 EUR");
     assert_eq!(euro("-0.20").opposite(), euro("0.20"));
     assert_eq!(sum(Currency::EUR, []), Ok(euro("0.00")));
@@ -120,7 +120,7 @@ proptest! {
         let days = days.min(of_days - 1);
         let whole = Decimal::new(cents, 2);
         let part = |days| Money::share_half_up(whole, days, of_days, Currency::EUR).unwrap();
-        let parts = part(days).add(part(of_days - days)).unwrap();
+        let parts = part(days).plus(part(of_days - days)).unwrap();
         let missing = (parts.amount() - whole).abs();
         prop_assert!(missing <= Decimal::new(1, 2));
     }
