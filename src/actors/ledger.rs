@@ -50,6 +50,9 @@ pub struct LedgerState {
     segment_entries: i64,
     /// Segments below this one have their partition.
     segments_until: i64,
+    /// Conflicts that the log has not told of, and when it last did.
+    conflicts_untold: usize,
+    conflicts_told: Option<Instant>,
 }
 
 impl Actor for LedgerActor {
@@ -65,7 +68,14 @@ impl Actor for LedgerActor {
         let segment_entries =
             arguments.cursor.segment_entries.ok_or("the cursor has no segments")?;
         let writer = Writer::new(arguments.store.clone());
-        Ok(LedgerState { arguments, writer, segment_entries, segments_until: 0 })
+        Ok(LedgerState {
+            arguments,
+            writer,
+            segment_entries,
+            segments_until: 0,
+            conflicts_untold: 0,
+            conflicts_told: None,
+        })
     }
 
     async fn handle(
@@ -236,7 +246,7 @@ impl LedgerState {
         wait.pause().await;
     }
 
-    fn count(&self, chunk: &Chunk, commit: &Commit) {
+    fn count(&mut self, chunk: &Chunk, commit: &Commit) {
         let brands: HashMap<i32, &str> =
             chunk.slices.iter().map(|slice| (slice.brand.no, slice.brand.id.as_str())).collect();
         let directory = &self.arguments.directory;
@@ -244,13 +254,24 @@ impl LedgerState {
             let predicate = directory.predicate_name(delta.predicate_no);
             self.arguments.metrics.counted(brands[&delta.brand_no], &predicate, delta.receipts);
         }
-        if !commit.conflicts.is_empty() {
-            tracing::warn!(
-                conflicts = commit.conflicts.len(),
-                first_position = commit.conflicts[0].sequence,
-                "events contradict the receipts that were counted under their ids"
-            );
+        self.tell_conflicts(commit.conflicts.len());
+    }
+
+    /// Says that there are conflicts, at most now and then: a replay may bring one in every chunk.
+    fn tell_conflicts(&mut self, conflicts: usize) {
+        const EVERY: Duration = Duration::from_secs(10);
+        self.conflicts_untold += conflicts;
+        let is_quiet = self.conflicts_told.is_some_and(|told| told.elapsed() < EVERY);
+        if self.conflicts_untold == 0 || is_quiet {
+            return;
         }
+        tracing::warn!(
+            events = self.conflicts_untold,
+            "events contradict the receipts that were counted under their ids; they are kept and not \
+             counted"
+        );
+        self.conflicts_untold = 0;
+        self.conflicts_told = Some(Instant::now());
     }
 
     /// An acknowledgement that is lost costs nothing: the cursor is what counts, and the next one

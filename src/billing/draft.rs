@@ -67,10 +67,10 @@ pub struct Draft<'a> {
 /// Why a draft cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("charge {charge} \"{name}\" counts {meter}, but no count of them was given")]
+    #[error("charge {charge} {name:?} counts {meter}, but no count of them was given")]
     DistinctMissing { charge: u16, name: String, meter: &'static str },
     #[error(
-        "charge {charge} \"{name}\" takes {receipts} receipts, which cannot have {values} {meter}"
+        "charge {charge} {name:?} takes {receipts} receipts, which cannot have {values} {meter}"
     )]
     DistinctImpossible {
         charge: u16,
@@ -173,7 +173,7 @@ fn charge_lines(input: &Input<'_>, sorted: &Sorted<'_>) -> Result<Vec<Line>, Err
             let receipts = sorted.taken.get(&number).copied().unwrap_or(0);
             let quantity = quantity(number, charge, receipts, input.distinct)?;
             let free_units_used = charge.free_units.min(quantity);
-            let place = || format!("charge {number} \"{}\"", charge.name);
+            let place = || format!("charge {number} {:?}", charge.name);
             let priced = pricing::price(&charge.model, quantity.saturating_sub(free_units_used))
                 .map_err(at(place()))?;
             let amount = Money::round_half_up(priced.exact, input.plan.terms().currency)
@@ -218,7 +218,7 @@ fn discount_lines(plan: &Plan, charged: Money) -> Result<Vec<Line>, Error> {
     let mut left = charged;
     let mut lines = Vec::new();
     for (number, discount) in plan.numbered_discounts() {
-        let place = || format!("discount {number} \"{}\"", discount.name);
+        let place = || format!("discount {number} {:?}", discount.name);
         let (off, arithmetic) = match discount.reduction {
             Reduction::Percent(percent) => {
                 let off = tax::percent_of(percent, left).map_err(at(place()))?;

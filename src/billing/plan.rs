@@ -12,7 +12,7 @@ use crate::currency::Currency;
 use crate::ids::Predicate;
 use crate::period::Cadence;
 
-pub use selector::{Pattern, PatternError, Results, Selector};
+pub use selector::{Results, Selector, SelectorError};
 
 mod check;
 mod selector;

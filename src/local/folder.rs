@@ -23,7 +23,7 @@ pub(super) struct Folder {
     path: PathBuf,
     log: File,
     log_path: PathBuf,
-    /// Removed by the leash, and here when there never was one.
+    /// Removed by the leash when this process is killed, else here.
     temporary: Option<TempDir>,
 }
 
@@ -35,14 +35,12 @@ impl Folder {
         name: &str,
         account: Option<Account>,
     ) -> Result<Self, Error> {
-        let (path, temporary) = match data {
-            Some(data) => (kept(data)?, None),
-            None => {
-                let temporary = temporary(&format!("prooftally-{name}-"), account)?;
-                (temporary.path().to_path_buf(), Some(temporary))
-            }
+        let temporary = match data {
+            Some(data) => kept(data).map(|()| None)?,
+            None => Some(temporary(&format!("prooftally-{name}-"), account)?),
         };
-        let path = fs::canonicalize(&path).map_err(|source| Error::io("find", path, source))?;
+        let path = temporary.as_ref().map(TempDir::path).or(data).unwrap_or(Path::new("."));
+        let path = fs::canonicalize(path).map_err(|source| Error::io("find", path, source))?;
         if let Some(account) = account {
             let blocked = account.blocked_at(&path);
             if let Some(blocked) = blocked.map_err(|source| Error::io("look at", &path, source))? {
@@ -102,7 +100,8 @@ impl Folder {
 /// Makes a temporary folder that belongs to `account` and only it (and root) can look into.
 pub(super) fn temporary(prefix: &str, account: Option<Account>) -> Result<TempDir, Error> {
     let parent = account.map_or_else(std::env::temp_dir, Account::temporary_folder);
-    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(&parent);
+    let private = PermissionsExt::from_mode(0o700);
+    let made = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(&parent);
     let made = made.map_err(|source| Error::io("make a folder in", parent, source))?;
     give(made.path(), account)?;
     Ok(made)
@@ -116,14 +115,14 @@ pub(super) fn give(folder: &Path, account: Option<Account>) -> Result<(), Error>
 }
 
 /// A folder that is made here may be passed through by the account, whatever our umask is.
-fn kept(data: &Path) -> Result<PathBuf, Error> {
+fn kept(data: &Path) -> Result<(), Error> {
     let failed = |source| Error::io("create", data, source);
     if !data.is_dir() {
         fs::create_dir_all(data).map_err(failed)?;
         let mode = fs::metadata(data).map_err(failed)?.mode() | 0o711;
         fs::set_permissions(data, PermissionsExt::from_mode(mode)).map_err(failed)?;
     }
-    Ok(data.to_path_buf())
+    Ok(())
 }
 
 fn lock(log: &File, folder: &Path) -> Result<(), Error> {

@@ -60,7 +60,8 @@ for folder in "$first" "$second"; do
 done
 exit "$status"
 "#;
-const TICKS_PER_SECOND: u64 = 50;
+/// A tick is a sleep of 20 ms and the start of the program that sleeps.
+const TICKS_PER_SECOND: u64 = 40;
 
 /// What to run, and how it ends.
 pub(super) struct Order<'a> {
@@ -113,7 +114,7 @@ impl Leash {
         let mut shell = command.spawn()?;
         let words = shell.stdin.take();
         let mut life = shell.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
-        let pid = read_pid(&mut life)?;
+        let pid = first_line(&mut life)?;
         Ok(Self { shell, words, life, pid, gone: false })
     }
 
@@ -190,13 +191,14 @@ pub(super) fn without_client_settings(command: &mut Command) {
     command.env("LC_ALL", "C");
 }
 
-/// The shell's first line. Reads byte by byte, since the pipe stays in use.
-fn read_pid(life: &mut ChildStdout) -> io::Result<Pid> {
-    let mut line = String::new();
+/// The shell's first line, which is the server's process id. Reads byte by byte, since the pipe
+/// stays in use.
+fn first_line(pipe: &mut ChildStdout) -> io::Result<Pid> {
+    let mut digits = String::new();
     let mut byte = [0];
-    while life.read(&mut byte)? == 1 && byte[0] != b'\n' {
-        line.push(char::from(byte[0]));
+    while pipe.read(&mut byte)? == 1 && byte[0] != b'\n' {
+        digits.push(char::from(byte[0]));
     }
-    let raw = line.parse().map_err(|_| io::Error::other("the shell did not start the server"))?;
-    Pid::from_raw(raw).ok_or_else(|| io::Error::other("the server has no process id"))
+    let number = digits.parse().map_err(|_| io::Error::other("the shell did not start it"))?;
+    Pid::from_raw(number).ok_or_else(|| io::Error::other("it has no process id"))
 }

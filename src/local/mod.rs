@@ -7,6 +7,7 @@
 
 mod account;
 mod binaries;
+mod cluster;
 mod folder;
 mod leash;
 mod nats;
@@ -16,7 +17,7 @@ mod server;
 mod tests;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use binaries::Binaries;
 pub use nats::{Nats, NatsOptions, Sync};
@@ -77,10 +78,10 @@ impl Stack {
     /// # Errors
     /// When a server cannot be started; neither is left running then.
     pub fn start(binaries: &Binaries, data: Option<PathBuf>) -> Result<Self, Error> {
-        let data = data.as_deref();
-        let inner = |name: &str| data.map(|data: &Path| data.join(name));
-        let nats = NatsOptions { data: inner("nats"), ..NatsOptions::default() };
-        let postgres = PostgresOptions { data: inner("postgres"), ..PostgresOptions::default() };
+        let nats = data.as_ref().map(|data| data.join("nats"));
+        let postgres = data.map(|data| data.join("postgres"));
+        let nats = NatsOptions { data: nats, ..NatsOptions::default() };
+        let postgres = PostgresOptions { data: postgres, ..PostgresOptions::default() };
         Self::start_with(binaries, nats, postgres)
     }
 

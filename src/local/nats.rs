@@ -108,7 +108,7 @@ impl Nats {
     /// # Errors
     /// When it cannot be signalled.
     pub fn pause(&mut self) -> Result<(), Error> {
-        self.server.signal(Signal::STOP)
+        self.server.pause()
     }
 
     /// Ends a [`Nats::pause`].

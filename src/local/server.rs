@@ -1,6 +1,7 @@
 //! What both private servers have in common: a free port, a start that waits until clients are
 //! served, an end, and another start on the same port with the same data.
 
+use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -18,6 +19,7 @@ const READY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Long enough for a checkpoint; afterwards the server is killed.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 const KILL_WAIT_MAX: Duration = Duration::from_secs(10);
+const PAUSE_WAIT_MAX: Duration = Duration::from_secs(1);
 const PORT_TRIES: u32 = 20;
 
 /// What is particular to a server.
@@ -95,6 +97,17 @@ impl Server {
         sent.map_err(|source| Error::io("signal the server of", self.folder.path(), source))
     }
 
+    /// Freezes the server. The signal alone would leave its threads running for a moment more, so
+    /// this waits, at most a second, until the system says that all of them have stopped.
+    pub(super) fn pause(&mut self) -> Result<(), Error> {
+        self.signal(Signal::STOP)?;
+        let deadline = Instant::now() + PAUSE_WAIT_MAX;
+        while !is_paused(self.pid()) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     fn wait_gone(&mut self, wait_max: Duration) -> Result<bool, Error> {
         let waited = self.leash.wait_gone(wait_max);
         waited.map_err(|source| Error::io("watch the server of", self.folder.path(), source))
@@ -129,16 +142,30 @@ fn start_leash<L: Launch>(launch: &L, folder: &Folder, port: u16) -> Result<Leas
             wait = (wait * 2).min(Duration::from_millis(20));
             continue;
         }
+        if !gone {
+            leash.signal(Signal::KILL).map_err(failed)?;
+            leash.wait_gone(KILL_WAIT_MAX).map_err(failed)?;
+        }
+        // The folder is still needed for another try; `Folder` removes it otherwise.
+        leash.keep().map_err(failed)?;
         let (server, log) = (L::NAME, folder.log_path().to_path_buf());
         let tail = folder.log_tail(log_start);
         return Err(if gone {
-            // The folder is still needed when another port is tried.
-            leash.keep().map_err(failed)?;
             Error::Ended { server, log, tail }
         } else {
             Error::Slow { server, seconds: READY_WAIT_MAX.as_secs(), log, tail }
         });
     }
+}
+
+/// Whether no thread of the process runs. True where the system has no `/proc` to tell.
+fn is_paused(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.map(|thread| fs::read_to_string(thread.path().join("stat"))).all(|stat| {
+        // The state follows the program's name in parentheses; T is stopped, Z and X have ended.
+        let state = stat.ok().and_then(|stat| stat.rsplit(") ").next()?.chars().next());
+        state.is_none_or(|state| "TtZX".contains(state))
+    })
 }
 
 /// A port that is free now. It lies below the range that systems draw client ports from, so no

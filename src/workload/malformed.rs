@@ -72,7 +72,7 @@ pub static FAULTS: [Fault; 54] = {
             ),
         ),
         fault("too_deep", Deep(Predicate, 200)),
-        fault("too_deep", Deep(Brand, 10_000)),
+        fault("too_deep", Deep(Brand, 5_000)),
         fault("duplicate_key", Repeat),
         fault("missing_field", Omit(ReceiptId)),
         fault("missing_field", Omit(Predicate)),

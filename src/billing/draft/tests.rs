@@ -8,7 +8,7 @@ use super::*;
 use crate::currency::Currency;
 use crate::ids::Predicate;
 use crate::period::{Anchor, Cadence, Grid, Period};
-use crate::plan::{Discount, Model, Pattern, Results, Selector, Terms, Tier};
+use crate::plan::{Discount, Model, Results, Selector, Terms, Tier};
 use crate::tax::Category;
 
 mod naive;
@@ -26,15 +26,10 @@ fn month_from(first: &str) -> Slot {
     Slot { period: Period::new(first, whole.end()).unwrap(), whole }
 }
 
-fn selector(name: &str, results: Results) -> Selector {
-    let name = Pattern::parse(name).unwrap();
-    Selector { name, version: Pattern::parse("*").unwrap(), results }
-}
-
 fn per_unit(name: &str, unit_price: &str) -> Charge {
     Charge {
         name: name.to_owned(),
-        selector: selector(name, Results::Any),
+        selector: Selector::parse(&format!("{name}@*"), Results::Any).unwrap(),
         meter: Meter::Receipts,
         free_units: 0,
         model: Model::PerUnit { unit_price: decimal(unit_price) },
@@ -345,7 +340,7 @@ fn minimum_and_maximum_see_fixed_fee_and_discounted_charges() {
 #[test]
 fn the_first_charge_that_matches_takes_the_usage() {
     let mut failed = per_unit("CARBON_*", "0.01");
-    failed.selector.results = Results::False;
+    failed.selector = Selector::parse("CARBON_*@*", Results::False).unwrap();
     check(
         terms(vec![failed, per_unit("CARBON_FOOTPRINT_LTE", "0.05"), per_unit("C*", "0.07")]),
         month_from("2026-10-01"),

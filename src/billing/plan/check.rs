@@ -74,7 +74,7 @@ impl Found {
 
     fn bounds(&mut self, at: &str, what: &str, amount: Decimal) {
         if amount < Decimal::ZERO {
-            self.add(at, format!("{what} {amount} is negative; use a discount"));
+            self.add(at, format!("{what} {amount} is negative; amounts are lowered by discounts"));
         } else if amount >= AMOUNT_MAX {
             self.add(at, format!("{what} {amount} is not below {AMOUNT_MAX}"));
         }
@@ -86,7 +86,7 @@ fn charges(found: &mut Found, charges: &[Charge]) {
         found.add(
             "charges",
             "there are none, so all usage would be unpriced; if usage is free, write one with \
-             predicate `*` and unit price 0",
+             predicate `*@*` and unit price 0",
         );
     }
     if charges.len() > CHARGES_MAX {
@@ -112,7 +112,7 @@ fn charges(found: &mut Found, charges: &[Charge]) {
         }
         let (earlier, _) = charges.split_at(index);
         if let Some(covering) = covering(earlier, charge) {
-            found.add(&at, format!("it never takes any usage: {covering} takes all of it first"));
+            found.add(&at, format!("it never takes any usage; all of it goes to {covering}"));
         }
     }
 }
@@ -153,7 +153,7 @@ fn discounts(found: &mut Found, terms: &Terms) {
     }
     let mut absolute_before = false;
     for (number, discount) in (1..).zip(&terms.discounts) {
-        let at = format!("discount {number} \"{}\"", discount.name);
+        let at = format!("discount {number} {:?}", discount.name);
         found.label(&at, &discount.name);
         match discount.reduction {
             Reduction::Absolute(amount) => {
@@ -174,17 +174,18 @@ fn discounts(found: &mut Found, terms: &Terms) {
 }
 
 fn place(index: usize, charge: &Charge) -> String {
-    format!("charge {} \"{}\"", index.saturating_add(1), charge.name)
+    format!("charge {} {:?}", index.saturating_add(1), charge.name)
 }
 
 /// The earlier charges that leave `charge` nothing: for each result that it takes there is one that
 /// takes the same predicates.
 fn covering(earlier: &[Charge], charge: &Charge) -> Option<String> {
-    let results = [true, false].into_iter().filter(|&result| charge.selector.results.take(result));
+    let results =
+        [true, false].into_iter().filter(|&result| charge.selector.results().take(result));
     let mut places = Vec::new();
     for result in results {
         let (index, first) = earlier.iter().enumerate().find(|(_, first)| {
-            first.selector.results.take(result)
+            first.selector.results().take(result)
                 && first.selector.covers_predicates_of(&charge.selector)
                 // A distinct meter leaves receipts without its field to later charges.
                 && (first.meter == Meter::Receipts || first.meter == charge.meter)

@@ -4,29 +4,30 @@
 use std::fmt;
 
 use super::UsageKind;
-use crate::ids::NAME_BYTES_MAX;
+use crate::ids::{NAME_BYTES_MAX, VERSION_BYTES_MAX};
 
 /// Matches usage by predicate name, predicate version and result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selector {
-    pub name: Pattern,
-    pub version: Pattern,
-    pub results: Results,
+    name: Pattern,
+    version: Pattern,
+    results: Results,
 }
+
+/// A text that is no pattern for predicates.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` does not select predicates; write NAME@VERSION, for example `CERT_VALID@V1`, where either \
+     may end with a `*` that stands for anything"
+)]
+pub struct SelectorError(pub String);
 
 /// A text, or the beginning of one followed by `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
+struct Pattern {
     text: String,
     open: bool,
 }
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not a pattern; it is 1 to 64 of `A-Z a-z 0-9 _ - .`, and may end with one `*` that \
-     stands for anything"
-)]
-pub struct PatternError(pub String);
 
 /// Which results a charge takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +38,23 @@ pub enum Results {
 }
 
 impl Selector {
+    /// Reads `NAME@VERSION`, either of which may end with `*`: `CERT_VALID@V1`, `CARBON_*@*`.
+    ///
+    /// # Errors
+    /// If no predicate can match, because it has other characters or lengths than predicates have.
+    pub fn parse(predicates: &str, results: Results) -> Result<Self, SelectorError> {
+        let refuse = || SelectorError(predicates.to_owned());
+        let (name, version) = predicates.split_once('@').ok_or_else(refuse)?;
+        let name = Pattern::parse(name, NAME_BYTES_MAX, false).ok_or_else(refuse)?;
+        let version = Pattern::parse(version, VERSION_BYTES_MAX, true).ok_or_else(refuse)?;
+        Ok(Self { name, version, results })
+    }
+
+    /// Which results it takes.
+    pub fn results(&self) -> Results {
+        self.results
+    }
+
     pub fn matches(&self, kind: &UsageKind<'_>) -> bool {
         self.name.matches(kind.predicate.name)
             && self.version.matches(kind.predicate.version)
@@ -50,6 +68,7 @@ impl Selector {
     }
 }
 
+/// The predicates as they were written.
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.name, self.version)
@@ -57,25 +76,19 @@ impl fmt::Display for Selector {
 }
 
 impl Pattern {
-    /// Reads `NAME`, `NAME*` or `*`.
-    ///
-    /// # Errors
-    /// If it is empty, too long, has other characters, or has `*` elsewhere than at its end.
-    pub fn parse(text: &str) -> Result<Self, PatternError> {
+    fn parse(text: &str, bytes_max: usize, dots: bool) -> Option<Self> {
         let (fixed, open) = match text.strip_suffix('*') {
             Some(fixed) => (fixed, true),
             None => (text, false),
         };
-        let good = fixed
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
-        if !good || text.is_empty() || fixed.len() > NAME_BYTES_MAX {
-            return Err(PatternError(text.to_owned()));
-        }
-        Ok(Self { text: fixed.to_owned(), open })
+        let good = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || (dots && byte == b'.')
+        };
+        let fits = !text.is_empty() && fixed.len() <= bytes_max && fixed.bytes().all(good);
+        fits.then(|| Self { text: fixed.to_owned(), open })
     }
 
-    pub fn matches(&self, text: &str) -> bool {
+    fn matches(&self, text: &str) -> bool {
         if self.open { text.starts_with(&self.text) } else { text == self.text }
     }
 

@@ -94,3 +94,6 @@ pub(crate) fn price(model: &Model, units: u64) -> Result<Priced, Overflow> {
     let exact = steps.iter().try_fold(Decimal::ZERO, |sum, step| exact::add(sum, step.amount()))?;
     Ok(Priced { exact, steps })
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,1 +1,76 @@
+//! The worked example of `docs/billing.md`: the page must show exactly what is computed here.
 
+use super::*;
+
+const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/billing.md"));
+
+fn charge(name: &str, predicates: &str, free_units: u64, model: Model) -> Charge {
+    let selector = Selector::parse(predicates, Results::Any).unwrap();
+    Charge { name: name.to_owned(), selector, meter: Meter::Receipts, free_units, model }
+}
+
+fn plan() -> Plan {
+    let tiers = vec![
+        Tier { up_to: Some(1000), unit_price: decimal("0.05"), flat_fee: decimal("5.00") },
+        Tier { up_to: None, unit_price: decimal("0.045"), flat_fee: Decimal::ZERO },
+    ];
+    let certificates = Model::PerUnit { unit_price: decimal("0.03") };
+    let life_cycle = Model::Package { size: 50, price: decimal("4.00") };
+    let charges = vec![
+        charge("Certificates", "CERT_VALID@V1", 100, certificates),
+        charge("Recycled content", "RECYCLED_CONTENT_GTE@V1", 0, Model::Graduated(tiers)),
+        charge("Life cycle", "CARBON_FOOTPRINT_LIFECYCLE@*", 0, life_cycle),
+    ];
+    Plan::new(Terms {
+        fixed_fee: Some(decimal("99.00")),
+        minimum: Some(decimal("200.00")),
+        discounts: vec![percent("Partner", "10"), absolute("Launch", "2.00")],
+        ..terms(charges)
+    })
+    .unwrap()
+}
+
+/// The draft as the page shows it.
+fn table(first_day: &str, usage: &[Usage<'_>]) -> String {
+    let (plan, tax) = (plan(), german_vat());
+    let slot = month_from(first_day);
+    let input = Input { plan: &plan, slot, usage, distinct: &[], tax: Some(&tax) };
+    let draft = draft(&input).unwrap();
+    let mut table = String::from("| line | arithmetic | EUR |\n|---|---|---:|\n");
+    for line in &draft.lines {
+        let steps = line.arithmetic.explain().join("; ");
+        table += &format!("| {} | {steps} | {} |\n", line.label, line.amount.amount());
+    }
+    table += &format!("| **Net total** | | **{}** |\n", draft.net_total.amount());
+    let totals = draft.tax.unwrap();
+    for group in &totals.groups {
+        let of = format!("{} % of {}", group.rate_percent, group.taxable);
+        table += &format!("| Tax {} | {of} | {} |\n", group.category.code(), group.tax.amount());
+    }
+    table + &format!("| **Total** | | **{}** |\n", totals.total.amount())
+}
+
+#[track_caller]
+fn on_the_page(table: &str) {
+    assert!(PAGE.contains(table), "docs/billing.md does not show this table:\n\n{table}");
+}
+
+#[test]
+fn the_page_shows_the_stub() {
+    on_the_page(&table(
+        "2026-09-20",
+        &[usage("CERT_VALID@V1", true, 130), usage("RECYCLED_CONTENT_GTE@V1", true, 420)],
+    ));
+}
+
+#[test]
+fn the_page_shows_the_whole_month() {
+    on_the_page(&table(
+        "2026-10-01",
+        &[
+            usage("CERT_VALID@V1", true, 1277),
+            usage("RECYCLED_CONTENT_GTE@V1", true, 2345),
+            usage("CARBON_FOOTPRINT_LIFECYCLE@V1", true, 61),
+        ],
+    ));
+}

@@ -1,0 +1,102 @@
+//! Servers and engines that die in the middle of the work.
+
+use std::time::Instant;
+
+use prooftally::workload::Spec;
+
+use crate::harness::{EngineProcess, Postgresql, World};
+
+fn spec() -> Spec {
+    Spec { count: 120_000, brands: 200, ..Spec::default() }
+}
+
+/// Small chunks, so that there is a middle to die in.
+const SMALL_CHUNKS: [(&str, &str); 1] = [("PROOFTALLY__INTAKE__CHUNK_MESSAGES_MAX", "500")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_killed_twice_in_the_middle_loses_and_doubles_nothing() {
+    let world = World::new().await;
+    let truth = world.publish(&spec()).await;
+    for position in [20_000, 60_000] {
+        let engine = EngineProcess::start_with(&world, &SMALL_CHUNKS);
+        world.wait_for_position(position).await;
+        engine.kill();
+        assert!(world.position().await < 120_000, "it was not killed in the middle");
+    }
+    let killed_at = world.position().await;
+    let started = Instant::now();
+    let engine = EngineProcess::start(&world);
+    world.wait_for_position(killed_at + 1).await;
+    println!("back to work {} ms after its start", started.elapsed().as_millis());
+    world.wait_until_metered().await;
+    assert_eq!(engine.stop(), Some(0));
+    world.assert_equals(&truth).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_nats_is_survived() {
+    let mut world = World::new().await;
+    let truth = world.publish(&spec()).await;
+    let engine = world.engine_with(|config| config.intake.chunk_messages_max = 500).await;
+    world.wait_for_position(20_000).await;
+    world.nats.kill().unwrap();
+    let killed_at = world.position().await;
+    assert!(killed_at < 120_000, "it was not killed in the middle");
+    world.nats.start_again().unwrap();
+    let started = Instant::now();
+    world.wait_for_position(killed_at + 25_000).await;
+    println!("25,000 events metered {} ms after the restart", started.elapsed().as_millis());
+    world.wait_until_metered().await;
+    engine.stop().await;
+    world.assert_equals(&truth).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_and_a_crash_of_postgresql_are_survived() {
+    let mut world = World::with_own_postgres().await;
+    let truth = world.publish(&spec()).await;
+    let engine = world.engine_with(|config| config.intake.chunk_messages_max = 500).await;
+    for (position, crash) in [(20_000, false), (60_000, true)] {
+        world.wait_for_position(position).await;
+        let Postgresql::Own(postgres) = &mut world.postgres else { unreachable!("made so") };
+        if crash {
+            postgres.crash().unwrap()
+        } else {
+            postgres.stop().unwrap()
+        }
+        postgres.start_again().unwrap();
+    }
+    world.wait_until_metered().await;
+    engine.stop().await;
+    world.assert_equals(&truth).await;
+}
+
+/// An orderly stop commits what is in flight; the next engine goes on after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_told_to_stop_finishes_and_the_next_goes_on() {
+    let world = World::new().await;
+    let truth = world.publish(&spec()).await;
+    let engine = EngineProcess::start_with(&world, &SMALL_CHUNKS);
+    world.wait_for_position(20_000).await;
+    assert_eq!(engine.stop(), Some(0));
+    world.assert_conserved().await;
+    let engine = world.engine().await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    world.assert_equals(&truth).await;
+}
+
+/// Two engines on one database: the second stands by and goes on when the first dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_engine_stands_by() {
+    let world = World::new().await;
+    let truth = world.publish(&spec()).await;
+    let first = EngineProcess::start_with(&world, &SMALL_CHUNKS);
+    world.wait_for_position(10_000).await;
+    let second = world.engine().await;
+    world.wait_for_position(30_000).await;
+    first.kill();
+    world.wait_until_metered().await;
+    second.stop().await;
+    world.assert_equals(&truth).await;
+}

@@ -1,0 +1,67 @@
+//! Brands and the ledger failing inside a healthy process. Failpoints are global, so each scenario
+//! names brands of its own.
+
+use fail::FailScenario;
+use prooftally::store::cursor;
+use prooftally::workload::Spec;
+
+use crate::harness::World;
+use crate::metering::receipt;
+
+/// Failpoints belong to the process: one test at a time may set them up.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_that_panics_among_a_hundred_is_restarted_alone() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let scenario = FailScenario::setup();
+    let world = World::new().await;
+    let spec = Spec { count: 20_000, brands: 100, skew: 0.0, seed: 7, ..Spec::default() };
+    let truth = world.publish(&spec).await;
+    let brand = truth.usage[0].brand.clone();
+    // Once before it decides, once after it has answered and before its chunk is committed.
+    fail::cfg(format!("meter {brand}"), "2*off->1*panic(poison)->off").unwrap();
+    fail::cfg(format!("answered {brand}"), "4*off->1*panic(poison)->off").unwrap();
+    let engine = world.engine_with(|config| config.intake.chunk_messages_max = 1_000).await;
+    world.wait_until_metered().await;
+    let metrics = crate::harness::world::metrics(&engine).await;
+    engine.stop().await;
+    scenario.teardown();
+    world.assert_equals(&truth).await;
+    assert!(metrics.contains(r#"prooftally_restarts_total{actor="brand"} 2"#), "{metrics}");
+    assert!(!metrics.contains(r#"actor="metering""#), "others were restarted too: {metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_panics_takes_metering_back_to_the_cursor() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let scenario = FailScenario::setup();
+    let world = World::new().await;
+    let truth = world.publish(&Spec { count: 20_000, brands: 50, ..Spec::default() }).await;
+    fail::cfg("ledger commit", "3*off->1*panic(broken)->off").unwrap();
+    let engine = world.engine_with(|config| config.intake.chunk_messages_max = 1_000).await;
+    world.wait_until_metered().await;
+    let metrics = crate::harness::world::metrics(&engine).await;
+    engine.stop().await;
+    scenario.teardown();
+    world.assert_equals(&truth).await;
+    assert!(metrics.contains(r#"prooftally_restarts_total{actor="metering"} 1"#), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_fails_again_and_again_ends() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let scenario = FailScenario::setup();
+    let world = World::new().await;
+    world.publish_raw("proofs.verified", [receipt("r-1", "acme")]).await;
+    fail::cfg("ledger commit", "panic(broken)").unwrap();
+    let mut engine = world.engine().await;
+    tokio::time::timeout(crate::harness::DEADLINE, engine.failed()).await.expect("it gives up");
+    fail::remove("ledger commit");
+    engine.stop().await;
+    let engine = world.engine().await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    scenario.teardown();
+    assert_eq!(cursor::read(world.pool()).await.unwrap().totals.counted, 1);
+}

@@ -1,0 +1,51 @@
+//! An engine in a process of its own, to be killed.
+
+use std::process::{Child, Command, Stdio};
+
+use super::world::World;
+
+/// The `prooftally` program of this build.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_prooftally");
+
+/// A running `prooftally serve`. Killed when it is dropped.
+pub struct EngineProcess {
+    child: Child,
+}
+
+impl EngineProcess {
+    pub fn start(world: &World) -> Self {
+        Self::start_with(world, &[])
+    }
+
+    /// With further variables.
+    pub fn start_with(world: &World, variables: &[(&str, &str)]) -> Self {
+        let child = Command::new(PROGRAM)
+            .arg("serve")
+            .envs(world.variables())
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the program of this build starts");
+        Self { child }
+    }
+
+    /// SIGKILL: nothing is finished, nothing is cleaned up.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is a child of this process");
+        self.child.wait().expect("it is a child of this process");
+    }
+
+    /// SIGTERM, and its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        self.child.wait().expect("it is a child of this process").code()
+    }
+}
+
+impl Drop for EngineProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,13 @@
+//! Tests on real servers: each test has its own nats-server and its own database, and the same
+//! engine that `prooftally serve` runs.
+
+mod harness;
+
+mod command_line;
+mod crashes;
+mod faults;
+mod metering;
+mod peers;
+mod requests;
+mod tidy;
+mod workload;

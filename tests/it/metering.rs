@@ -1,0 +1,144 @@
+//! The main job: a stream in, exact usage out.
+
+use prooftally::store::cursor;
+use prooftally::workload::Spec;
+
+use crate::harness::{EngineProcess, World};
+
+/// The command's whole way: events by the command, an engine of its own process, usage by the command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_million_events_of_a_thousand_brands_are_the_truth() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let truth = folder.path().join("truth.json");
+    let engine = EngineProcess::start(&world);
+    let published = world.prooftally(&[
+        "events",
+        "publish",
+        "--count",
+        "1000000",
+        "--brands",
+        "1000",
+        "--truth",
+        truth.to_str().unwrap(),
+    ]);
+    assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
+    world.wait_until_metered().await;
+    assert_eq!(engine.stop(), Some(0));
+
+    let truth: prooftally::workload::Truth =
+        serde_json::from_slice(&std::fs::read(&truth).unwrap()).unwrap();
+    world.assert_equals(&truth).await;
+    let usage =
+        world.prooftally(&["usage", "--by", "brand,day,predicate,result", "--output", "json"]);
+    let usage: Vec<prooftally::workload::UsageRow> = serde_json::from_slice(&usage.stdout).unwrap();
+    assert_eq!(usage, truth.usage);
+    let totals = truth.totals;
+    assert_eq!(totals.events, 1_000_000);
+    assert!(totals.duplicates == 50_000 && totals.conflicts > 0 && totals.rejected > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_the_engine_runs_is_metered_too() {
+    let world = World::new().await;
+    let engine = world.engine().await;
+    let spec = Spec { count: 3_000, brands: 20, ..Spec::default() };
+    let truth = world.publish(&spec).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    world.assert_equals(&truth).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_pass_over_the_same_events_counts_nothing() {
+    let world = World::new().await;
+    let engine = world.engine().await;
+    let spec = Spec { count: 3_000, brands: 20, ..Spec::default() };
+    world.publish(&spec).await;
+    world.wait_until_metered().await;
+    let before = cursor::read(world.pool()).await.unwrap();
+    world.publish(&spec).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    let after = cursor::read(world.pool()).await.unwrap();
+    assert_eq!(after.totals.counted, before.totals.counted);
+    assert_eq!(after.sequence, 2 * before.sequence);
+    world.assert_conserved().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_subject_of_the_stream_has_a_disposition() {
+    let world = World::new().await;
+    world.publish_raw("proofs.revoked", ["{}".to_owned(), String::new()]).await;
+    world.publish_raw("proofs.verifiedx", ["{}".to_owned()]).await;
+    world.publish_raw("proofs.verified.eu", [receipt("r-1", "acme")]).await;
+    let engine = world.engine().await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    let totals = cursor::read(world.pool()).await.unwrap().totals;
+    assert_eq!((totals.counted, totals.ignored), (1, 3));
+    world.assert_conserved().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_that_the_stream_no_longer_has_are_a_gap() {
+    let world = World::new().await;
+    let receipts = (1..=10).map(|number| receipt(&format!("r-{number}"), "acme"));
+    world.publish_raw("proofs.verified", receipts).await;
+    let stream = world.jetstream().get_stream("PROOFS").await.unwrap();
+    for sequence in [4, 5, 8] {
+        stream.delete_message(sequence).await.unwrap();
+    }
+    let engine = world.engine().await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    let totals = cursor::read(world.pool()).await.unwrap().totals;
+    assert_eq!((totals.counted, totals.gap), (7, 3));
+    let gaps: Vec<(i64, i64)> =
+        sqlx::query_as("select first, last from disposition where kind = 'gap' order by first")
+            .fetch_all(world.pool())
+            .await
+            .unwrap();
+    assert_eq!(gaps, [(4, 5), (8, 8)]);
+    world.assert_conserved().await;
+}
+
+/// A stream that is older than the engine: what it had dropped before is no gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn metering_begins_where_the_stream_does() {
+    let world = World::new().await;
+    let receipts = (1..=10).map(|number| receipt(&format!("r-{number}"), "acme"));
+    world.publish_raw("proofs.verified", receipts).await;
+    let stream = world.jetstream().get_stream("PROOFS").await.unwrap();
+    stream.purge().sequence(7).await.unwrap();
+    let engine = world.engine().await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    let cursor = cursor::read(world.pool()).await.unwrap();
+    assert_eq!((cursor.began_after, cursor.totals.counted, cursor.totals.gap), (6, 4, 0));
+    world.assert_conserved().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mirror_is_read_like_the_stream() {
+    let mut world = World::new().await;
+    world.config.nats.mirror.enabled = true;
+    // The server reserves the bytes, and a test machine has fewer than a real one.
+    world.config.nats.mirror.bytes_max = 1_000_000_000;
+    world.config.nats.stream = world.config.nats.mirror.name.clone();
+    for wanted in prooftally::engine::streams_wanted(&world.config) {
+        prooftally::bus::streams::ensure(world.jetstream(), &wanted).await.unwrap();
+    }
+    let truth = world.publish(&Spec { count: 2_000, ..Spec::default() }).await;
+    let engine = world.engine().await;
+    world.wait_for_position(2_000).await;
+    engine.stop().await;
+    world.assert_equals(&truth).await;
+}
+
+/// An event of the flat shape.
+pub fn receipt(receipt_id: &str, brand: &str) -> String {
+    format!(
+        r#"{{"receiptId":"{receipt_id}","predicateId":"CERT_VALID@V1","brandId":"{brand}","supplierId":"mill","productRef":"shirt","result":true,"verifiedAt":"2026-03-01T10:00:00Z"}}"#
+    )
+}
