@@ -282,6 +282,10 @@ impl<'a> Assembly<'a> {
         merge(&mut self.commit.usage);
         self.commit.rows.extend_from_slice(&copy::TRAILER);
         if let Source::Retry { request_no, asked_by, still_rejected, .. } = &self.chunk.source {
+            // The position of a retried event is a rejection for ever, so a duplicate among them is in
+            // no tally of duplicates.
+            self.commit.usage.iter_mut().for_each(|delta| delta.duplicates = 0);
+            self.commit.usage.retain(|delta| delta.receipts > 0);
             self.commit.totals =
                 Totals { counted_later: self.commit.entry - self.basis.entry, ..Totals::default() };
             let text = retry_answer(&self.commit, still_rejected.len());

@@ -16,7 +16,8 @@ impl Currency {
     /// The euro, in which the network's price list is written.
     pub const EUR: Currency = Currency { code: "EUR", minor_units: 2 };
 
-    /// Finds `code` (three capital letters), or `None` if it is not an active code with minor units.
+    /// Finds `code` (three capital letters), or `None` if it is not an active code with minor
+    /// units.
     pub fn from_code(code: &str) -> Option<Self> {
         let index = TABLE.binary_search_by_key(&code, |&(code, _)| code).ok()?;
         let &(code, minor_units) = TABLE.get(index)?;
@@ -84,7 +85,9 @@ mod tests {
         assert!(TABLE.is_sorted_by(|left, right| left.0 < right.0));
         for (code, minor_units) in TABLE {
             assert!(code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()));
-            assert_eq!(Currency::from_code(code).unwrap().minor_units(), minor_units);
+            let currency = Currency::from_code(code).unwrap();
+            assert_eq!((currency.code(), currency.minor_units()), (code, minor_units));
+            assert_eq!(format!("{currency} {currency:?}"), format!("{code} {code}"));
             assert!(minor_units <= 4);
         }
         assert_eq!(Currency::from_code("EUR"), Some(Currency::EUR));

@@ -88,7 +88,7 @@ pub enum Error {
 /// Runs the order of work over `input`.
 ///
 /// # Errors
-/// If a distinct count is missing or impossible, or an amount does not fit 28 digits.
+/// If a distinct count is missing or impossible, or an amount cannot be computed exactly.
 pub fn draft<'a>(input: &Input<'a>) -> Result<Draft<'a>, Error> {
     let currency = input.plan.terms().currency;
     let sum = |lines: &[Line]| money::sum(currency, lines.iter().map(|line| line.amount));
@@ -237,8 +237,8 @@ fn discount_lines(plan: &Plan, charged: Money) -> Result<Vec<Line>, Error> {
     Ok(lines)
 }
 
-/// What lifts `reached` to the minimum or lowers it to the maximum; never both, for a checked plan's
-/// minimum is not above its maximum, and prorating keeps that.
+/// What lifts `reached` to the minimum or lowers it to the maximum; never both, for a checked
+/// plan's minimum is not above its maximum, and prorating keeps that.
 fn limit_line(input: &Input<'_>, reached: Money) -> Result<Option<Line>, Error> {
     let terms = input.plan.terms();
     let limits = [

@@ -1,9 +1,9 @@
 //! Periods: `[start, end)` of whole usage days, computed from the anchor and never from the
 //! previous period.
 //!
-//! Boundary number `k` of a cadence is `anchor + k` cadences, its day cut to the length of its month,
-//! so an anchor of 31 January gives 28 February and then 31 March. A [`Schedule`] cuts whole periods at
-//! the days on which something changes.
+//! Boundary number `k` of a cadence is `anchor + k` cadences, its day cut to the length of its
+//! month, so an anchor of 31 January gives 28 February and then 31 March. A [`Schedule`] cuts whole
+//! periods at the days on which something changes.
 //!
 //! A usage day is a date in the brand's zone (see [`crate::usage::usage_day`]), so each instant has
 //! one day, whatever the clocks of the zone do, and each day one period.

@@ -1,7 +1,7 @@
 //! Plans: what a brand pays. A [`Plan`] that exists can be priced.
 //!
-//! [`Plan::new`] is the only way to one; it refuses whole lists of [`Fault`]s, each with its place and
-//! reason. Charges stand in order: the first whose selector matches takes the usage.
+//! [`Plan::new`] is the only way to one; it refuses whole lists of [`Fault`]s, each with its place
+//! and reason. Charges stand in order: the first whose selector matches takes the usage.
 #![deny(clippy::arithmetic_side_effects)]
 
 use std::fmt;
@@ -108,7 +108,8 @@ impl Meter {
 pub enum Model {
     /// Each unit at one price.
     PerUnit { unit_price: Decimal },
-    /// Each unit at the price of the tier that it falls into, plus the flat fee of each tier reached.
+    /// Each unit at the price of the tier that it falls into, plus the flat fee of each tier
+    /// reached.
     Graduated(Vec<Tier>),
     /// All units at the price of the tier that the quantity falls into, plus its flat fee.
     Volume(Vec<Tier>),

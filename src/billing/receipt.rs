@@ -289,7 +289,7 @@ fn receipt_id(text: Option<&str>) -> Result<&str, Refusal> {
     no_nul(id, "receiptId")
 }
 
-fn predicate<'a>(text: Option<PredicateText<'a>>) -> Result<Predicate<'a>, Refusal> {
+fn predicate(text: Option<PredicateText<'_>>) -> Result<Predicate<'_>, Refusal> {
     let missing = || Refusal::new(Reason::MissingField, "predicateId");
     let charset = || Refusal::new(Reason::Charset, "predicateId");
     match text.ok_or_else(missing)? {
@@ -341,11 +341,11 @@ fn no_nul<'a>(text: &'a str, field: &str) -> Result<&'a str, Refusal> {
 /// An RFC 3339 date and time with an offset. Years outside 1970 to 9999 are refused; a leap second
 /// is taken as the last instant of its minute.
 fn instant(text: &str, field: &str) -> Result<DateTime<Utc>, Refusal> {
+    const YEAR_10000: i64 = 253_402_300_800;
     let refuse = || Refusal::new(Reason::Timestamp, format!("{field} is not an RFC 3339 time"));
     no_nul(text, field)?;
     let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| refuse())?.to_utc();
     let seconds = parsed.timestamp();
-    const YEAR_10000: i64 = 253_402_300_800;
     if !(0..YEAR_10000).contains(&seconds) {
         return Err(refuse());
     }

@@ -1,6 +1,7 @@
 //! Value-added tax: one group for each (category, rate), taxed on the sum of its lines.
 //!
-//! Categories are those of EN 16931. Tax is never computed on a line, so it is rounded once a group.
+//! Categories are those of EN 16931. Tax is never computed on a line, so it is rounded once a
+//! group.
 #![deny(clippy::arithmetic_side_effects)]
 
 use std::collections::{BTreeMap, BTreeSet};

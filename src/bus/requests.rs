@@ -38,11 +38,9 @@ impl Bell {
             if listener.listen(requests::CHANNEL).await.is_err() {
                 continue;
             }
-            loop {
-                match tokio::time::timeout(LOOK_EVERY, listener.recv()).await {
-                    Ok(Ok(_)) | Err(_) => self.ring(),
-                    Ok(Err(_)) => break,
-                }
+            // A notification, or nothing for some time: look. An error: listen anew.
+            while let Ok(Ok(_)) | Err(_) = tokio::time::timeout(LOOK_EVERY, listener.recv()).await {
+                self.ring();
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

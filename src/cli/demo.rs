@@ -14,7 +14,7 @@ use super::{events, invoices, progress, stream, usage};
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::engine::{self, Engine};
-use crate::local::{Binaries, Stack};
+use crate::local::{Binaries, DATABASE, Stack};
 use crate::store::usage::{Dimension, Query};
 use crate::store::{Store, conservation, cursor};
 use crate::workload::{Generator, Spec};
@@ -119,7 +119,8 @@ fn config(stack: &Stack) -> Config {
     config.nats.url = stack.nats_url().into();
     config.nats.origin.replicas = 1;
     config.nats.mirror.replicas = 1;
-    config.database.url = stack.postgres_url().into();
+    // The socket: over TCP the driver waits 40 ms now and then, for want of TCP_NODELAY.
+    config.database.url = stack.postgres.socket_url(DATABASE).into();
     config.admin.listen = ([127, 0, 0, 1], 0).into();
     "warn".clone_into(&mut config.telemetry.log_filter);
     config

@@ -85,6 +85,7 @@ pub(super) mod optional_file {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    #[expect(clippy::ref_option, reason = "serde hands the field's reference")]
     pub fn serialize<S: Serializer>(file: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
         file.clone().unwrap_or_default().serialize(to)
     }

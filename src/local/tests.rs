@@ -1,11 +1,11 @@
 //! These start the real servers that `Binaries::find` finds.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -197,46 +197,6 @@ fn a_data_folder_out_of_reach_is_named() {
         matches!(&error, Error::Blocked { blocked, .. } if blocked == parent.path()),
         "{error}"
     );
-}
-
-/// Holds a stack until it is killed. Not a test: the next one runs it as a process of its own.
-#[test]
-#[ignore = "run by another test"]
-fn holder() {
-    let nats = Nats::start(&binaries(), NatsOptions::default()).unwrap();
-    let postgres = Postgres::start(&binaries(), fast()).unwrap();
-    for (pid, data) in [(nats.pid(), nats.data()), (postgres.pid(), postgres.data())] {
-        println!("\nholds {pid} {}", data.display());
-    }
-    // Ends by itself when the other test does.
-    std::io::stdin().read_exact(&mut [0]).unwrap_err();
-}
-
-#[test]
-fn servers_end_when_their_process_is_killed() {
-    let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["local::tests::holder", "--exact", "--ignored", "--nocapture"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(holder.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let held: Vec<(u32, PathBuf)> = lines
-        .filter_map(|line| {
-            let (pid, data) = line.strip_prefix("holds ")?.split_once(' ')?;
-            Some((pid.parse().ok()?, PathBuf::from(data)))
-        })
-        .take(2)
-        .collect();
-    assert_eq!(held.len(), 2, "the holder did not start its servers");
-    assert!(held.iter().all(|(pid, data)| lives(*pid) && data.exists()));
-
-    holder.kill().unwrap();
-    holder.wait().unwrap();
-    for (pid, data) in held {
-        wait_until("the server is gone", || !lives(pid));
-        wait_until("its data is gone", || !data.exists());
-    }
 }
 
 fn set_mode(folder: &Path, mode: u32) {

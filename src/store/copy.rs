@@ -69,13 +69,11 @@ impl<'a> Row<'a> {
         value: Option<T>,
         write: impl FnOnce(&mut Self, T) -> &mut Self,
     ) -> &mut Self {
-        match value {
-            Some(value) => write(self, value),
-            None => {
-                self.bytes.extend_from_slice(&NULL.to_be_bytes());
-                self
-            }
+        if let Some(value) = value {
+            return write(self, value);
         }
+        self.bytes.extend_from_slice(&NULL.to_be_bytes());
+        self
     }
 
     fn field(&mut self, value: &[u8]) -> &mut Self {
@@ -94,16 +92,13 @@ pub fn date_bytes(date: NaiveDate) -> [u8; 4] {
 }
 
 /// Reads a COPY TO stream of rows of fixed-width fields.
+#[derive(Default)]
 pub struct Reader {
     pending: Vec<u8>,
     header_is_read: bool,
 }
 
 impl Reader {
-    pub fn new() -> Self {
-        Self { pending: Vec::new(), header_is_read: false }
-    }
-
     /// Takes `bytes` and hands each complete row to `row` as its fields one after the other, without
     /// their lengths. `width` is the bytes of a row's fields, none of which may be NULL.
     pub fn push(&mut self, bytes: &[u8], fields: usize, width: usize, mut row: impl FnMut(&[u8])) {
@@ -172,7 +167,7 @@ mod tests {
         bytes.extend_from_slice(&TRAILER);
         for cut in 1..bytes.len() {
             let mut rows = Vec::new();
-            let mut reader = Reader::new();
+            let mut reader = Reader::default();
             for part in bytes.chunks(cut) {
                 reader.push(part, 2, 12, |row| rows.push(row.to_vec()));
             }

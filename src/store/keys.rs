@@ -35,7 +35,7 @@ pub async fn load(
          where entry <= {entry}) to stdout (format binary)"
     );
     let mut rows = connection.copy_out_raw(&statement).await?;
-    let mut reader = copy::Reader::new();
+    let mut reader = copy::Reader::default();
     while let Some(bytes) = rows.try_next().await? {
         reader.push(&bytes, 6, WIDTH, |row| take(committed_key(row)));
     }

@@ -1,8 +1,8 @@
 //! Plan files: TOML text becomes a checked plan.
 //!
 //! The format is described at the head of `config/plans/zkdpp-standard.toml`. Amounts are texts in
-//! quotes, so no float ever stands between the file and the exact decimal. What has a wrong type or an
-//! unknown key is reported with its line; what cannot be priced, with the charge.
+//! quotes, so no float ever stands between the file and the exact decimal. What has a wrong type or
+//! an unknown key is reported with its line; what cannot be priced, with the charge.
 
 use std::fmt;
 
@@ -112,7 +112,8 @@ impl Visitor<'_> for AmountVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Amount, E> {
-        // Only digits with one point and an optional minus: no exponent, no underscore, no sign `+`.
+        // Only digits with one point and an optional minus: no exponent, no underscore, no sign
+        // `+`.
         let plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
             && !text.starts_with('.')
             && !text.ends_with('.');

@@ -60,9 +60,9 @@ async fn a_restart_and_a_crash_of_postgresql_are_survived() {
         world.wait_for_position(position).await;
         let Postgresql::Own(postgres) = &mut world.postgres else { unreachable!("made so") };
         if crash {
-            postgres.crash().unwrap()
+            postgres.crash().unwrap();
         } else {
-            postgres.stop().unwrap()
+            postgres.stop().unwrap();
         }
         postgres.start_again().unwrap();
     }

@@ -1,7 +1,7 @@
 //! The periods of one brand: whole periods cut at the days on which something changes.
 //!
-//! They tile every day from the first on by construction, because the period of a day is computed from
-//! the terms in force on it and never from another period.
+//! They tile every day from the first on by construction, because the period of a day is computed
+//! from the terms in force on it and never from another period.
 #![deny(clippy::arithmetic_side_effects)]
 
 use std::fmt;

@@ -215,8 +215,8 @@ fn begins(cadence: Cadence, anchor: NaiveDate, day: NaiveDate) -> bool {
     apart.rem_euclid(every) == 0 && on_its_day
 }
 
-/// Every anchor day 1 to 31 (from a month that has it, and the leap day), every cadence, every day of
-/// 12 years: one period, which begins where the naive rule says, and the next begins at its end.
+/// Every anchor day 1 to 31 (from a month that has it, and the leap day), every cadence, every day
+/// of 12 years: one period, which begins where the naive rule says, and the next begins at its end.
 #[test]
 fn periods_tile_for_every_anchor_and_cadence() {
     let first = day("2023-11-01");

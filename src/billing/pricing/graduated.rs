@@ -1,7 +1,7 @@
 //! Each unit at the price of the tier that it falls into.
 //!
-//! A tier is reached by its first unit, which is the one after the bound below it; the first tier is
-//! always reached, so its flat fee is due at zero usage too.
+//! A tier is reached by its first unit, which is the one after the bound below it; the first tier
+//! is always reached, so its flat fee is due at zero usage too.
 #![deny(clippy::arithmetic_side_effects)]
 
 use rust_decimal::Decimal;

@@ -83,7 +83,7 @@ impl fmt::Display for Step {
 /// The price of `units` (after free units) under the `model` of a checked plan.
 ///
 /// # Errors
-/// If an amount does not fit 28 digits.
+/// If an amount cannot be computed exactly.
 pub(crate) fn price(model: &Model, units: u64) -> Result<Priced, Overflow> {
     let steps = match model {
         Model::PerUnit { unit_price } => vec![per_unit::step(units, *unit_price)?],

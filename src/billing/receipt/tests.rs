@@ -21,7 +21,6 @@ fn good() -> Claim<'static> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a table row reads better without borrows")]
 fn check(claim: Claim<'_>, expected: Expect) {
     let answer = match UsageReceipt::new(claim, received_at(), TimeDelta::minutes(5)) {
         Ok(receipt) => format!("{} {}", receipt.verified_at.to_rfc3339(), receipt.predicate),

@@ -19,7 +19,6 @@ fn received_at() -> DateTime<Utc> {
     "2026-09-20T12:00:00Z".parse().unwrap()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a table row reads better without borrows")]
 fn check(payload: impl AsRef<[u8]>, expected: Expect) {
     let answer = receipt(payload.as_ref(), received_at(), &LIMITS, |receipt| {
         format!(

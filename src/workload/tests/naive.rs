@@ -93,7 +93,9 @@ pub fn flatten(event: &Value) -> BTreeMap<&'static str, Value> {
 fn the_truth_is_what_a_naive_meter_counts() {
     let (events, truth) = generate(&rough());
     let mut meter = NaiveMeter::default();
-    events.iter().for_each(|event| meter.take(event));
+    for event in events {
+        meter.take(event);
+    }
     assert_eq!(truth.totals, meter.totals);
     let usage = meter.usage.into_iter().map(|((brand, usage_day, predicate, result), counts)| {
         let (receipts, duplicates) = counts;

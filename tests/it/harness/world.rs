@@ -40,7 +40,7 @@ fn binaries() -> Binaries {
 pub enum Postgresql {
     Shared(Arc<Postgres>),
     /// A server that the test may stop and crash.
-    Own(Postgres),
+    Own(Box<Postgres>),
 }
 
 impl Postgresql {
@@ -69,7 +69,7 @@ impl World {
 
     /// With a PostgreSQL of its own.
     pub async fn with_own_postgres() -> Self {
-        Self::on(Postgresql::Own(postgres())).await
+        Self::on(Postgresql::Own(Box::new(postgres()))).await
     }
 
     async fn on(postgres: Postgresql) -> Self {

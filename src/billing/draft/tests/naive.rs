@@ -1,5 +1,5 @@
-//! A second implementation of the order of work, which knows nothing of the first: it takes receipts
-//! one by one, counts in integers of 10^-10, and divides where the first one shifts.
+//! A second implementation of the order of work, which knows nothing of the first: it takes
+//! receipts one by one, counts in integers of 10^-10, and divides where the first one shifts.
 
 use proptest::prelude::*;
 

@@ -50,8 +50,8 @@ fn the_greatest_quantity_ends_in_the_last_tier() {
     );
 }
 
-/// <https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing>, "Graduated pricing": 7, 35, 41.5,
-/// 127.5 and 157.5 USD.
+/// <https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing>, "Graduated pricing": 7,
+/// 35, 41.5, 127.5 and 157.5 USD.
 #[test]
 fn as_stripe_publishes_it() {
     let model = Model::Graduated(tiers(&[("5", "7", "0"), ("10", "6.5", "0"), ("inf", "6", "0")]));
@@ -68,8 +68,8 @@ fn as_stripe_publishes_it() {
     );
 }
 
-/// The same page, "Graduated pricing flat rate example": 12 cost 111 USD; "if `quantity` is `0`, the total
-/// amount is 10 USD".
+/// The same page, "Graduated pricing flat rate example": 12 cost 111 USD; "if `quantity` is `0`,
+/// the total amount is 10 USD".
 #[test]
 fn with_flat_fees_as_stripe_publishes_it() {
     let model = Model::Graduated(tiers(&[
@@ -89,8 +89,9 @@ fn with_flat_fees_as_stripe_publishes_it() {
     );
 }
 
-/// <https://getlago.com/docs/guide/plans/charges/charge-models/graduated>: 1 a unit for the first 100, 0.50
-/// for the next 100, 0.10 for any more. The page gives prices and no totals; these follow from them.
+/// <https://getlago.com/docs/guide/plans/charges/charge-models/graduated>: 1 a unit for the first
+/// 100, 0.50 for the next 100, 0.10 for any more. The page gives prices and no totals; these follow
+/// from them.
 #[test]
 fn as_lago_publishes_it() {
     let model =
@@ -106,8 +107,8 @@ fn as_lago_publishes_it() {
     );
 }
 
-/// <https://developer.konghq.com/metering-and-billing/pricing-models/> (OpenMeter's pricing models),
-/// "Graduated pricing": 6,000 units cost 1,200.
+/// `app/metering-and-billing/pricing-models.md` of github.com/Kong/developer.konghq.com
+/// (OpenMeter's models), "Graduated pricing": 6,000 units cost 1,200.
 #[test]
 fn as_openmeter_publishes_it() {
     let model =
@@ -121,8 +122,8 @@ fn as_openmeter_publishes_it() {
     );
 }
 
-/// The same page, "Flat prices in tiers": 2,000 units cost 600 in both plans; nothing costs 500 in the
-/// first and 0 in the second.
+/// The same page, "Flat prices in tiers": 2,000 units cost 600 in both plans; nothing costs 500 in
+/// the first and 0 in the second.
 #[test]
 fn with_flat_fees_as_openmeter_publishes_it() {
     let overage = Model::Graduated(tiers(&[("1000", "0", "500"), ("inf", "0.1", "0")]));
@@ -146,8 +147,9 @@ fn with_flat_fees_as_openmeter_publishes_it() {
     );
 }
 
-/// `openmeter/billing/rating/service/rate/tieredgraduated_test.go` of github.com/openmeterio/openmeter,
-/// "single period multiple tier usage": 22 units cost 100 + 50 + 25 + 7.
+/// `openmeter/billing/rating/service/rate/tieredgraduated_test.go` of
+/// github.com/openmeterio/openmeter, "single period multiple tier usage": 22 units cost 100 + 50 +
+/// 25 + 7.
 #[test]
 fn as_openmeter_tests_it() {
     let model = Model::Graduated(tiers(&[

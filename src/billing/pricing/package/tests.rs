@@ -31,8 +31,8 @@ fn a_package_is_due_with_its_first_unit() {
     );
 }
 
-/// <https://getlago.com/docs/guide/plans/charges/charge-models/package>: 5 for 100 units, the first 100
-/// free; 201 units cost 10. Free units are taken off before, so the model sees 101.
+/// <https://getlago.com/docs/guide/plans/charges/charge-models/package>: 5 for 100 units, the first
+/// 100 free; 201 units cost 10. Free units are taken off before, so the model sees 101.
 #[test]
 fn as_lago_publishes_it() {
     check(
@@ -44,9 +44,9 @@ fn as_lago_publishes_it() {
     );
 }
 
-/// <https://developer.konghq.com/metering-and-billing/pricing-models/> (OpenMeter's pricing models),
-/// "Package": 20 units for 10; 0 cost 0, 20 cost 10, 98 cost 50. Its 20.1 units, which cost 20, are 21
-/// here: receipts are whole.
+/// `app/metering-and-billing/pricing-models.md` of github.com/Kong/developer.konghq.com
+/// (OpenMeter's models), "Package": 20 units for 10; 0 cost 0, 20 cost 10, 98 cost 50. Its 20.1
+/// units, which cost 20, are 21 here: receipts are whole.
 #[test]
 fn as_openmeter_publishes_it() {
     check(

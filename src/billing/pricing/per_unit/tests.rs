@@ -34,8 +34,8 @@ fn a_price_of_ten_decimals_stays_exact() {
     );
 }
 
-/// <https://openmeter.io/docs/billing/product-catalog/pricing-models>, "Per-Unit Pricing": 0.01 a token,
-/// 10,000 tokens are charged 100.
+/// <https://openmeter.io/docs/billing/product-catalog/pricing-models>, "Per-Unit Pricing": 0.01 a
+/// token, 10,000 tokens are charged 100.
 #[test]
 fn as_openmeter_publishes_it() {
     check(

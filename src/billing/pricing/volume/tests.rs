@@ -23,8 +23,8 @@ fn a_quantity_at_a_bound_is_in_the_lower_tier() {
     );
 }
 
-/// <https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing>, "Volume-based pricing": 7, 35, 39,
-/// 120 and 150 USD.
+/// <https://docs.stripe.com/subscriptions/pricing-models/tiered-pricing>, "Volume-based pricing":
+/// 7, 35, 39, 120 and 150 USD.
 #[test]
 fn as_stripe_publishes_it() {
     let model = Model::Volume(tiers(&[("5", "7", "0"), ("10", "6.5", "0"), ("inf", "6", "0")]));
@@ -79,8 +79,8 @@ fn as_lago_publishes_it() {
     );
 }
 
-/// <https://developer.konghq.com/metering-and-billing/pricing-models/> (OpenMeter's pricing models),
-/// "Volume pricing": 6,000 units cost 600.
+/// `app/metering-and-billing/pricing-models.md` of github.com/Kong/developer.konghq.com
+/// (OpenMeter's models), "Volume pricing": 6,000 units cost 600.
 #[test]
 fn as_openmeter_publishes_it() {
     let model =
@@ -94,8 +94,9 @@ fn as_openmeter_publishes_it() {
     );
 }
 
-/// `openmeter/billing/rating/service/rate/tieredvolume_test.go` of github.com/openmeterio/openmeter: 0, 3
-/// and 5 units cost 100; 14 cost 140, 15 cost 150, 16 cost 80, 100 cost 500.
+/// `openmeter/billing/rating/service/rate/tieredvolume_test.go` of
+/// github.com/openmeterio/openmeter: 0, 3 and 5 units cost 100; 14 cost 140, 15 cost 150, 16 cost
+/// 80, 100 cost 500.
 #[test]
 fn as_openmeter_tests_it() {
     let model = Model::Volume(tiers(&[
