@@ -143,7 +143,7 @@ impl LedgerState {
         let started = Instant::now();
         let mut wait = Backoff::new();
         loop {
-            fail::fail_point!("ledger commit");
+            fail::fail_point!(&format!("commit {:?}", self.arguments.cursor.stream));
             match self.writer.commit(commit).await {
                 Ok(()) => break,
                 Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,

@@ -1,5 +1,5 @@
-//! Brands and the ledger failing inside a healthy process. Failpoints are global, so each scenario
-//! names brands of its own.
+//! Brands and the ledger failing inside a healthy process. Failpoints are global, so their names carry
+//! a brand or a stream that no other test uses.
 
 use fail::FailScenario;
 use prooftally::store::cursor;
@@ -10,6 +10,9 @@ use crate::metering::receipt;
 
 /// Failpoints belong to the process: one test at a time may set them up.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The failpoint before a commit of that stream's ledger.
+const COMMIT_BROKEN: &str = "commit Some(\"PROOFS_OF_A_BROKEN_LEDGER\")";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_brand_that_panics_among_a_hundred_is_restarted_alone() {
@@ -36,9 +39,9 @@ async fn a_brand_that_panics_among_a_hundred_is_restarted_alone() {
 async fn a_ledger_that_panics_takes_metering_back_to_the_cursor() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let scenario = FailScenario::setup();
-    let world = World::new().await;
+    let world = World::with_stream("PROOFS_OF_A_BROKEN_LEDGER").await;
     let truth = world.publish(&Spec { count: 20_000, brands: 50, ..Spec::default() }).await;
-    fail::cfg("ledger commit", "3*off->1*panic(broken)->off").unwrap();
+    fail::cfg(COMMIT_BROKEN, "3*off->1*panic(broken)->off").unwrap();
     let engine = world.engine_with(|config| config.intake.chunk_messages_max = 1_000).await;
     world.wait_until_metered().await;
     let metrics = crate::harness::world::metrics(&engine).await;
@@ -52,12 +55,12 @@ async fn a_ledger_that_panics_takes_metering_back_to_the_cursor() {
 async fn an_engine_that_fails_again_and_again_ends() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let scenario = FailScenario::setup();
-    let world = World::new().await;
+    let world = World::with_stream("PROOFS_OF_A_BROKEN_LEDGER").await;
     world.publish_raw("proofs.verified", [receipt("r-1", "acme")]).await;
-    fail::cfg("ledger commit", "panic(broken)").unwrap();
+    fail::cfg(COMMIT_BROKEN, "panic(broken)").unwrap();
     let mut engine = world.engine().await;
     tokio::time::timeout(crate::harness::DEADLINE, engine.failed()).await.expect("it gives up");
-    fail::remove("ledger commit");
+    fail::remove(COMMIT_BROKEN);
     engine.stop().await;
     let engine = world.engine().await;
     world.wait_until_metered().await;

@@ -94,7 +94,7 @@ fn the_truth_is_what_a_naive_meter_counts() {
     let (events, truth) = generate(&rough());
     let mut meter = NaiveMeter::default();
     for event in events {
-        meter.take(event);
+        meter.take(&event);
     }
     assert_eq!(truth.totals, meter.totals);
     let usage = meter.usage.into_iter().map(|((brand, usage_day, predicate, result), counts)| {

@@ -64,21 +64,28 @@ pub struct World {
 impl World {
     /// On the shared PostgreSQL.
     pub async fn new() -> Self {
-        Self::on(Postgresql::Shared(Arc::clone(&SHARED))).await
+        Self::with_stream("PROOFS").await
+    }
+
+    /// On the shared PostgreSQL, with another name for the stream.
+    pub async fn with_stream(stream: &str) -> Self {
+        Self::on(Postgresql::Shared(Arc::clone(&SHARED)), stream).await
     }
 
     /// With a PostgreSQL of its own.
     pub async fn with_own_postgres() -> Self {
-        Self::on(Postgresql::Own(Box::new(postgres()))).await
+        Self::on(Postgresql::Own(Box::new(postgres())), "PROOFS").await
     }
 
-    async fn on(postgres: Postgresql) -> Self {
+    async fn on(postgres: Postgresql, stream: &str) -> Self {
         static DATABASES: AtomicU32 = AtomicU32::new(0);
         let database = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         postgres.server().create_database(&database).expect("the database is created");
         let nats = Nats::start(&binaries(), NatsOptions::default()).expect("nats-server starts");
         let mut config = Config::default();
         config.nats.url = nats.url().into();
+        stream.clone_into(&mut config.nats.stream);
+        stream.clone_into(&mut config.nats.origin.name);
         config.nats.origin.replicas = 1;
         config.nats.mirror.replicas = 1;
         config.database.url = postgres.server().url(&database).into();
