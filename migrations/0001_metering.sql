@@ -11,7 +11,9 @@ create table brand (
     display_name text check (char_length(display_name) between 1 and 200),
     -- IANA zone whose calendar gives the brand's usage days.
     zone text not null,
-    created_at timestamptz not null default now()
+    created_at timestamptz not null default now(),
+    -- Set while the brand's events are parked, since it failed on them again and again.
+    parked_at timestamptz
 );
 
 -- The claims that were seen, numbered so that a ledger row carries 4 bytes and not 30.
@@ -49,7 +51,7 @@ create table cursor (
     ignored bigint not null default 0,
     parked bigint not null default 0,
     gap bigint not null default 0,
-    -- Receipts counted later, by a retry of a rejection.
+    -- Receipts counted later: by a retry of a rejection, or unparked.
     counted_later bigint not null default 0,
     check (sequence >= began_after),
     check (entry = counted + counted_later)
@@ -70,7 +72,7 @@ create table ledger (
     predicate_no integer not null,
     usage_day date not null,
     receipt_key uuid not null,
-    -- 0 stream, 1 retry of a rejection.
+    -- 0 stream, 1 retry of a rejection, 2 unparked.
     source smallint not null,
     -- Null where the event did not say; it is billed as true.
     result boolean,
@@ -135,6 +137,22 @@ create table rejection (
 );
 create index rejection_open on rejection (reason, rejection_no) where state = 'open';
 
+-- Events of brands that failed on them, kept until the brand is unparked; then their bytes are
+-- dropped and what became of them stays.
+create table parked_event (
+    epoch integer not null,
+    sequence bigint not null,
+    brand_no integer not null references brand,
+    stored_at timestamptz not null,
+    raw bytea,
+    outcome text check (outcome in ('counted', 'duplicate', 'conflict')),
+    entry bigint,
+    primary key (epoch, sequence),
+    check ((outcome is null) = (raw is not null)),
+    check ((outcome = 'counted') = (entry is not null))
+);
+create index parked_event_waiting on parked_event (brand_no, epoch, sequence) where outcome is null;
+
 -- Events that name a receipt that was counted with another content. One row for each content.
 create table conflict (
     conflict_no bigint generated always as identity primary key,
@@ -168,7 +186,7 @@ create table failed_day (
 -- answer with the work.
 create table request (
     request_no bigint generated always as identity primary key,
-    kind text not null check (kind in ('retry_rejections', 'dismiss_rejections', 'set_zone')),
+    kind text not null check (kind in ('retry_rejections', 'dismiss_rejections', 'set_zone', 'unpark')),
     body jsonb not null,
     asked_by text not null,
     asked_at timestamptz not null default now(),

@@ -40,6 +40,8 @@ pub struct Config {
     pub intake: intake::Config,
     pub sorter: sorter::Config,
     pub restart: Limits,
+    /// Failures on the same slice after which a brand's events are parked.
+    pub brand_tries_max: u32,
     pub admin_listen: SocketAddr,
     pub metrics_brands_max: usize,
     pub shutdown_grace: Duration,
@@ -171,11 +173,15 @@ async fn start_metering(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow:
 
     let flight = Flight::new();
     parts.flight.send_replace(Some(flight.clone()));
+    for brand_no in directory.parked_brands() {
+        flight.park(brand_no);
+    }
     let next_chunk = cursor.chunk + 1;
     let brands = BrandSupervisorArguments {
         keys: keys.clone(),
         flight: flight.clone(),
         limits: config.restart,
+        tries_max: config.brand_tries_max,
         metrics: Arc::clone(&parts.metrics),
     };
     let (brands, _) =
@@ -396,6 +402,7 @@ impl Config {
                 window: milliseconds(config.supervision.restart_window_ms),
                 backoff_min: milliseconds(config.supervision.backoff_ms_min),
             },
+            brand_tries_max: config.supervision.brand_tries_max,
             admin_listen: config.admin.listen,
             metrics_brands_max: config.admin.metrics_brands_max,
             shutdown_grace: milliseconds(config.service.shutdown_grace_ms),

@@ -12,8 +12,8 @@ use super::directory::Directory;
 use super::flight::Complete;
 use super::keys::Keys;
 use crate::store::commit::{
-    Commit, DispositionOf, NewConflict, NewDisposition, NewFailures, NewRejection, Settlement,
-    UsageDelta,
+    Commit, DispositionOf, NewConflict, NewDisposition, NewFailures, NewParked, NewRejection,
+    Settlement, Unparked, UsageDelta,
 };
 use crate::store::copy;
 use crate::store::cursor::Totals;
@@ -98,7 +98,7 @@ impl<'a> Assembly<'a> {
         rows.reserve(chunk.row_bytes() + copy::TRAILER.len());
         let (sequence, stored_at) = match &chunk.source {
             Source::Stream { last, stored_at, .. } => (*last, Some(*stored_at)),
-            Source::Retry { .. } => (basis.sequence, None),
+            Source::Retry { .. } | Source::Unpark { .. } => (basis.sequence, None),
         };
         let commit = Commit {
             fence: basis.fence,
@@ -119,13 +119,15 @@ impl<'a> Assembly<'a> {
             Verdict::Counted { usage_day } => self.count(index, candidate, usage_day),
             Verdict::Duplicate => Outcome::Duplicate,
             Verdict::Suspect { usage_day } => self.suspect(index, candidate, usage_day),
+            Verdict::Parked => Outcome::Parked,
         };
         match &self.chunk.source {
-            Source::Stream { .. } => self.dispose(candidate, &outcome),
+            Source::Stream { .. } => self.dispose(index, candidate, &outcome),
             Source::Retry { asked_by, rejections, .. } => {
                 let settlement = settle(rejections[index], asked_by, &outcome);
-                self.commit.settlements.push(settlement);
+                self.commit.settlements.extend(settlement);
             }
+            Source::Unpark { .. } => self.commit.unparked.extend(unpark(candidate, &outcome)),
         }
     }
 
@@ -205,7 +207,18 @@ impl<'a> Assembly<'a> {
         (self.keys[place].entry, theirs.differences(mine))
     }
 
-    fn dispose(&mut self, candidate: &Candidate, outcome: &Outcome) {
+    fn park(&mut self, index: usize, candidate: &Candidate) {
+        let (raw, stored_at) = self.chunk.original(index);
+        self.commit.parked.push(NewParked {
+            epoch: candidate.epoch,
+            sequence: candidate.sequence,
+            brand_no: self.brand_no(candidate),
+            stored_at: *stored_at,
+            raw: raw.to_vec(),
+        });
+    }
+
+    fn dispose(&mut self, index: usize, candidate: &Candidate, outcome: &Outcome) {
         let kind = match outcome {
             Outcome::Counted { .. } => {
                 self.commit.totals.counted += 1;
@@ -218,6 +231,11 @@ impl<'a> Assembly<'a> {
             Outcome::Conflict => {
                 self.commit.totals.conflict += 1;
                 "conflict"
+            }
+            Outcome::Parked => {
+                self.commit.totals.parked += 1;
+                self.park(index, candidate);
+                "parked"
             }
         };
         self.commit.dispositions.push(NewDisposition {
@@ -281,15 +299,8 @@ impl<'a> Assembly<'a> {
     fn finish(mut self) -> Result<Assembled, DoesNotTile> {
         merge(&mut self.commit.usage);
         self.commit.rows.extend_from_slice(&copy::TRAILER);
-        if let Source::Retry { request_no, asked_by, still_rejected, .. } = &self.chunk.source {
-            // The position of a retried event is a rejection for ever, so a duplicate among them is in
-            // no tally of duplicates.
-            self.commit.usage.iter_mut().for_each(|delta| delta.duplicates = 0);
-            self.commit.usage.retain(|delta| delta.receipts > 0);
-            self.commit.totals =
-                Totals { counted_later: self.commit.entry - self.basis.entry, ..Totals::default() };
-            let text = retry_answer(&self.commit, still_rejected.len());
-            self.commit.answer = Some((*request_no, format!("{text} (asked by {asked_by})")));
+        if !matches!(self.chunk.source, Source::Stream { .. }) {
+            self.finish_later();
             return Ok(Assembled { commit: self.commit, keys: self.keys });
         }
         let positions = self.commit.sequence - self.commit.sequence_before;
@@ -298,6 +309,35 @@ impl<'a> Assembly<'a> {
             return Err(DoesNotTile { chunk: self.chunk.no, dispositions, positions });
         }
         Ok(Assembled { commit: self.commit, keys: self.keys })
+    }
+
+    /// Positions of events that are counted later keep the disposition that they have, so a duplicate
+    /// among them is in no tally of duplicates.
+    fn finish_later(&mut self) {
+        for delta in &mut self.commit.usage {
+            delta.duplicates = 0;
+        }
+        self.commit.usage.retain(|delta| delta.receipts > 0);
+        let counted_later = self.commit.entry - self.basis.entry;
+        self.commit.totals = Totals { counted_later, ..Totals::default() };
+        match &self.chunk.source {
+            Source::Stream { .. } => {}
+            Source::Retry { request_no, still_rejected, .. } => {
+                let text = retry_answer(&self.commit, still_rejected.len());
+                self.commit.answer = Some((*request_no, text));
+            }
+            Source::Unpark { request_no, brand_no, is_last } => {
+                let failed_again = self.commit.unparked.len() < self.chunk.candidates.len();
+                if failed_again {
+                    let text = "the brand failed again on the same events; they stay parked";
+                    self.commit.answer = Some((*request_no, text.to_owned()));
+                } else if *is_last {
+                    self.commit.ends_parking_of = Some(*brand_no);
+                    let text = "all its parked events are metered; live ones are metered again";
+                    self.commit.answer = Some((*request_no, text.to_owned()));
+                }
+            }
+        }
     }
 
     fn brand_no(&self, candidate: &Candidate) -> i32 {
@@ -309,25 +349,39 @@ enum Outcome {
     Counted { entry: i64 },
     Duplicate,
     Conflict,
+    Parked,
+}
+
+/// What became of a parked event; nothing if it is parked still.
+fn unpark(candidate: &Candidate, outcome: &Outcome) -> Option<Unparked> {
+    let (outcome, entry) = match outcome {
+        Outcome::Counted { entry } => ("counted", Some(*entry)),
+        Outcome::Duplicate => ("duplicate", None),
+        Outcome::Conflict => ("conflict", None),
+        Outcome::Parked => return None,
+    };
+    Some(Unparked { epoch: candidate.epoch, sequence: candidate.sequence, outcome, entry })
 }
 
 fn predicate(name: &str) -> Predicate<'_> {
     Predicate::parse(name).expect("the directory holds NAME@VERSION")
 }
 
-fn settle(rejection_no: i64, asked_by: &str, outcome: &Outcome) -> Settlement {
+/// How a retry settles a rejection; not at all if its brand is parked.
+fn settle(rejection_no: i64, asked_by: &str, outcome: &Outcome) -> Option<Settlement> {
     let (entry, settlement) = match outcome {
         Outcome::Counted { entry } => (Some(*entry), "counted"),
         Outcome::Duplicate => (None, "duplicate"),
         Outcome::Conflict => (None, "conflict"),
+        Outcome::Parked => return None,
     };
-    Settlement {
+    Some(Settlement {
         rejection_no,
         state: "retried",
         entry,
         settled_by: asked_by.to_owned(),
         settlement: settlement.to_owned(),
-    }
+    })
 }
 
 fn retry_answer(commit: &Commit, still_rejected: usize) -> String {

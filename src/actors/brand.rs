@@ -37,6 +37,15 @@ pub enum Verdict {
     Suspect {
         usage_day: NaiveDate,
     },
+    /// The brand failed on it again and again: it is kept and not decided.
+    Parked,
+}
+
+impl Answer {
+    /// What stands for a brand that cannot answer.
+    pub fn parked(candidates: usize) -> Self {
+        Self { verdicts: vec![Verdict::Parked; candidates], usage: Vec::new() }
+    }
 }
 
 /// Decides about a brand's events. Synchronous, and tested without an actor.
@@ -81,7 +90,7 @@ impl BrandMeter {
             match verdict {
                 Verdict::Counted { .. } => usage.0 += 1,
                 Verdict::Duplicate => usage.1 += 1,
-                Verdict::Suspect { .. } => {}
+                Verdict::Suspect { .. } | Verdict::Parked => {}
             }
             verdicts.push(verdict);
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::brand::{BrandActor, BrandArguments};
-use super::flight::Flight;
+use super::flight::{Failed, Flight};
 use super::keys::Keys;
 use super::restart::{Limits, RestartBudget};
 use crate::store::brands::Brand;
@@ -26,6 +26,8 @@ pub struct BrandSupervisorArguments {
     pub keys: Keys,
     pub flight: Flight,
     pub limits: Limits,
+    /// Failures on the same slice after which a brand is parked.
+    pub tries_max: u32,
     pub metrics: Arc<Metrics>,
 }
 
@@ -99,8 +101,17 @@ impl BrandSupervisorState {
 
     fn ended(&mut self, me: &ActorRef<BrandSupervisorMsg>, actor: ActorId, why: &str) {
         let Some(brand) = self.brands.remove(&actor) else { return };
-        if self.arguments.flight.detach(brand.no, actor) {
-            self.restart(me, brand, why);
+        match self.arguments.flight.failed(brand.no, actor, self.arguments.tries_max) {
+            Failed::Retry => self.restart(me, brand, why),
+            Failed::Parked => {
+                tracing::error!(
+                    brand = %brand.id,
+                    why,
+                    "brand failed again and again; its events are kept and not metered until \
+                     `prooftally brands unpark`"
+                );
+            }
+            Failed::Stranger => {}
         }
     }
 

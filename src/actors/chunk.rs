@@ -32,6 +32,9 @@ pub enum Source {
         rejections: Vec<i64>,
         still_rejected: Vec<(i64, Reason)>,
     },
+    /// Parked events of one brand, the oldest first, asked for by a request. `is_last` if no more of
+    /// them are parked: its commit ends the parking.
+    Unpark { request_no: i64, brand_no: i32, is_last: bool },
 }
 
 /// An event that may be counted.

@@ -34,6 +34,12 @@ impl Directory {
         self.brands.read().len()
     }
 
+    /// The numbers of brands whose events were parked when they were loaded.
+    pub fn parked_brands(&self) -> Vec<i32> {
+        let brands = self.brands.read();
+        brands.values().filter(|brand| brand.is_parked).map(|brand| brand.no).collect()
+    }
+
     /// Adds brands; a brand that is known gets its new zone.
     pub fn add_brands(&self, brands: Vec<Brand>) {
         let mut known = self.brands.write();

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::brand::{Answer, BrandMsg};
 use super::brand_supervisor::BrandSupervisorMsg;
-use super::chunk::{Chunk, ChunkNo};
+use super::chunk::{Chunk, ChunkNo, Source};
 use super::ledger::LedgerMsg;
 use crate::store::brands::Brand;
 
@@ -50,8 +50,23 @@ struct State {
     actors: HashMap<i32, ActorRef<BrandMsg>>,
     /// Brands whose actor was asked for and has not come yet.
     waking: HashSet<i32>,
+    /// Brands whose events are parked.
+    parked: HashSet<i32>,
+    /// How often a brand has failed on its slice of this chunk.
+    tries: HashMap<i32, (ChunkNo, u32)>,
     supervisor: Option<ActorRef<BrandSupervisorMsg>>,
     ledger: Option<ActorRef<LedgerMsg>>,
+}
+
+/// What a brand's failure leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// It is tried again.
+    Retry,
+    /// It has failed too often on the same slice: its events are parked from there on.
+    Parked,
+    /// The actor was not the brand's any more.
+    Stranger,
 }
 
 struct InFlight {
@@ -82,20 +97,37 @@ impl Flight {
     pub fn begin(&self, chunk: Chunk, credit: Credit) {
         let chunk = Arc::new(chunk);
         let mut state = self.shared.state.lock();
-        let missing = chunk.slices.len();
-        state.chunks.push_back(InFlight {
+        let mut flying = InFlight {
             chunk: Arc::clone(&chunk),
-            answers: vec![None; missing],
-            missing,
+            answers: vec![None; chunk.slices.len()],
+            missing: chunk.slices.len(),
             _credit: credit,
-        });
+        };
+        let is_unparked = matches!(chunk.source, Source::Unpark { .. });
         for (slice, of) in chunk.slices.iter().enumerate() {
-            state.send_or_wake(&of.brand, BrandMsg::Meter { chunk: Arc::clone(&chunk), slice });
+            if state.parked.contains(&of.brand.no) && !is_unparked {
+                flying.park(slice);
+            } else {
+                let chunk = Arc::clone(&chunk);
+                state.send_or_wake(&of.brand, BrandMsg::Meter { chunk, slice });
+            }
         }
+        let is_complete = flying.missing == 0;
+        state.chunks.push_back(flying);
         self.shared.in_flight.send_replace(state.chunks.len());
-        if missing == 0 && state.chunks.len() == 1 {
+        if is_complete && state.chunks.len() == 1 {
             state.announce();
         }
+    }
+
+    /// Parks the brand's events from now on.
+    pub fn park(&self, brand_no: i32) {
+        self.shared.state.lock().parked.insert(brand_no);
+    }
+
+    /// Lets the brand decide about its events again.
+    pub fn unpark(&self, brand_no: i32) {
+        self.shared.state.lock().parked.remove(&brand_no);
     }
 
     /// Takes a brand's answer. A second answer to the same slice is dropped: the first one stands.
@@ -135,15 +167,30 @@ impl Flight {
         state.actors.insert(brand_no, actor);
     }
 
-    /// Takes a brand's actor away, if it is still the one with this id. True if it was.
-    pub fn detach(&self, brand_no: i32, actor: ractor::ActorId) -> bool {
+    /// Takes away a brand's actor that has failed, if it is still the one with this id. The brand's
+    /// failures on its oldest open slice are counted; at `tries_max` all its open slices are parked,
+    /// so that no other brand waits for it any longer.
+    pub fn failed(&self, brand_no: i32, actor: ractor::ActorId, tries_max: u32) -> Failed {
         let mut state = self.shared.state.lock();
-        let is_it = state.actors.get(&brand_no).is_some_and(|known| known.get_id() == actor);
-        if is_it {
-            state.actors.remove(&brand_no);
-            state.waking.insert(brand_no);
+        if state.actors.get(&brand_no).is_none_or(|known| known.get_id() != actor) {
+            return Failed::Stranger;
         }
-        is_it
+        state.actors.remove(&brand_no);
+        if state.count_failure(brand_no) < tries_max {
+            state.waking.insert(brand_no);
+            return Failed::Retry;
+        }
+        state.tries.remove(&brand_no);
+        state.parked.insert(brand_no);
+        for flying in &mut state.chunks {
+            for slice in flying.open_slices_of(brand_no) {
+                flying.park(slice);
+            }
+        }
+        if state.chunks.front().is_some_and(|flying| flying.missing == 0) {
+            state.announce();
+        }
+        Failed::Parked
     }
 
     /// The oldest chunk, if every brand has answered. It stays in flight until it is retired.
@@ -189,7 +236,37 @@ impl Default for Flight {
     }
 }
 
+impl InFlight {
+    /// The brand's slices that have no answer; a chunk has at most one.
+    fn open_slices_of(&self, brand_no: i32) -> Vec<usize> {
+        let slices = self.chunk.slices.iter().enumerate();
+        slices
+            .filter(|(slice, of)| of.brand.no == brand_no && self.answers[*slice].is_none())
+            .map(|(slice, _)| slice)
+            .collect()
+    }
+
+    fn park(&mut self, slice: usize) {
+        let candidates = self.chunk.slices[slice].candidates.len();
+        self.answers[slice] = Some(Arc::new(Answer::parked(candidates)));
+        self.missing -= 1;
+    }
+}
+
 impl State {
+    /// How often the brand has failed on its oldest open slice, this time included. Failing with
+    /// nothing open counts by itself.
+    fn count_failure(&mut self, brand_no: i32) -> u32 {
+        let oldest = self.chunks.iter().find(|flying| !flying.open_slices_of(brand_no).is_empty());
+        let chunk = oldest.map_or(0, |flying| flying.chunk.no);
+        let tries = self.tries.entry(brand_no).or_insert((chunk, 0));
+        if tries.0 != chunk {
+            *tries = (chunk, 0);
+        }
+        tries.1 += 1;
+        tries.1
+    }
+
     fn send_or_wake(&mut self, brand: &Arc<Brand>, message: BrandMsg) {
         if let Some(actor) = self.actors.get(&brand.no) {
             // A dead actor's supervisor attaches the next one, which is sent this slice again.

@@ -17,11 +17,14 @@ use crate::actors::ledger::LedgerMsg;
 use crate::store;
 use crate::store::brands::Brand;
 use crate::store::commit::Settlement;
+use crate::store::parking;
 use crate::store::rejections::{self, Filter, Rejection};
 use crate::store::requests::{self, Ask, Request};
 
 /// The ledger's number for a row that came from a retry.
 const RETRY_SOURCE: i16 = 1;
+/// The ledger's number for a row that was parked before.
+const UNPARK_SOURCE: i16 = 2;
 
 impl Intake {
     /// Carries out what was asked, oldest first. If the database is away it is tried again when the
@@ -68,6 +71,7 @@ impl Intake {
                 Ok(())
             }
             Ask::SetZone { brand, zone } => self.set_zone(request_no, &brand, &zone).await,
+            Ask::Unpark { brand } => self.unpark(epoch, request_no, &brand, credit).await,
         }
     }
 
@@ -107,6 +111,45 @@ impl Intake {
             }
         }
         let source = Source::Retry { request_no, asked_by, rejections, still_rejected };
+        self.flight.begin(builder.finish(source, None), credit);
+        Ok(())
+    }
+
+    /// Lets one chunk of parked events fly. As long as there are more the request waits on, and the
+    /// stream is read meanwhile; with the last of them the brand's live events are metered again,
+    /// which are behind them in the flight.
+    async fn unpark(
+        &mut self,
+        epoch: i32,
+        request_no: i64,
+        brand: &str,
+        credit: &mut Option<Credit>,
+    ) -> Result<(), store::Error> {
+        let pool = &self.store.pool;
+        let Some(brand) = self.sorter.directory.brand(brand) else {
+            return requests::refuse(pool, request_no, &format!("there is no brand {brand}")).await;
+        };
+        let Some(credit) = credit.take() else { return Ok(()) };
+        let limit = i64::try_from(self.config.chunk_messages_max).unwrap_or(i64::MAX);
+        let events = parking::oldest(pool, brand.no, limit).await?;
+        let is_last = i64::try_from(events.len()).unwrap_or(i64::MAX) < limit;
+        let mut builder = ChunkBuilder::new(self.number(), epoch, UNPARK_SOURCE);
+        for event in events {
+            let payload = Bytes::from(event.raw);
+            let position = (event.epoch, event.sequence);
+            let counted = self.sorter.count(&mut builder, position, &payload, event.stored_at);
+            if counted.is_err() {
+                // It was a good event when it was parked: a limit was lowered since.
+                tracing::warn!(
+                    sequence = event.sequence,
+                    "a parked event is refused and stays parked"
+                );
+            }
+        }
+        if is_last {
+            self.flight.unpark(brand.no);
+        }
+        let source = Source::Unpark { request_no, brand_no: brand.no, is_last };
         self.flight.begin(builder.finish(source, None), credit);
         Ok(())
     }

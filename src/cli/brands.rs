@@ -6,6 +6,7 @@ use clap::Subcommand;
 use super::output::{Cell, Listing, Output};
 use super::{Problem, events};
 use crate::config::Config;
+use crate::store::Store;
 use crate::store::brands::{self, Profile};
 use crate::store::requests::Ask;
 
@@ -25,6 +26,8 @@ pub enum Brands {
         #[arg(long)]
         zone: Option<Tz>,
     },
+    /// Meter the parked events of a brand that failed on them, once the cause is gone
+    Unpark { brand: String },
 }
 
 impl Brands {
@@ -39,6 +42,7 @@ impl Brands {
                 }
                 list(&profiles).print(output)
             }
+            Brands::Unpark { brand } => unpark(&store, brand).await,
             Brands::Set { brand, name, zone } => {
                 if brands::profiles(&store.pool, Some(&brand)).await?.is_empty() {
                     return Err(no_such(&brand));
@@ -62,19 +66,29 @@ impl Brands {
     }
 }
 
+async fn unpark(store: &Store, brand: String) -> anyhow::Result<()> {
+    if brands::profiles(&store.pool, Some(&brand)).await?.is_empty() {
+        return Err(no_such(&brand));
+    }
+    let answer = events::ask_engine(store, &Ask::Unpark { brand: brand.clone() }).await?;
+    eprintln!("{brand}: {answer}");
+    Ok(())
+}
+
 fn no_such(brand: &str) -> anyhow::Error {
     let text = format!("there is no brand {brand}; a brand is created by its first event");
     Problem::NotFound(text).into()
 }
 
 fn list(profiles: &[Profile]) -> Listing {
-    let mut listing = Listing::new(["brand", "name", "zone", "receipts", "created_at"]);
+    let mut listing = Listing::new(["brand", "name", "zone", "receipts", "parked", "created_at"]);
     for profile in profiles {
         listing.row([
             profile.brand.id.as_str().into(),
             profile.display_name.clone().into(),
             profile.brand.zone.name().into(),
             profile.receipts.into(),
+            profile.parked.into(),
             Cell::from(profile.created_at),
         ]);
     }

@@ -16,6 +16,7 @@ use super::{Problem, progress};
 use crate::bus::publish::Publisher;
 use crate::config::{Config, Subjects};
 use crate::store::Store;
+use crate::store::commit::NewFailures;
 use crate::store::rejections::{self, Filter, Rejection};
 use crate::store::requests::{self, Answer, Ask};
 use crate::workload::{Generator, Kind, Percent, Spec, line};
@@ -44,6 +45,8 @@ pub enum Events {
         #[arg(long, value_name = "FILE")]
         truth: Option<PathBuf>,
     },
+    /// Proofs that failed, by day (UTC), predicate and error code; they are never billed
+    Failed,
     /// Events that could not be counted
     #[command(subcommand)]
     Rejected(Rejected),
@@ -185,6 +188,10 @@ impl Events {
                 eprintln!("{stored} events published");
                 Ok(())
             }
+            Events::Failed => {
+                let store = super::store(&config()?)?;
+                failed(&rejections::failures(&store.pool).await?).print(output)
+            }
             Events::Rejected(verb) => verb.run(&super::store(&config()?)?, output).await,
         }
     }
@@ -254,6 +261,19 @@ async fn publish_file(client: async_nats::Client, file: &Path) -> anyhow::Result
         publisher.publish(subject.into_owned(), Bytes::copy_from_slice(&payload)).await?;
     }
     publisher.finish().await
+}
+
+fn failed(tallies: &[NewFailures]) -> Listing {
+    let mut listing = Listing::new(["failed_on", "predicate", "error_code", "failures"]);
+    for tally in tallies {
+        listing.row([
+            tally.failed_on.into(),
+            tally.predicate.clone().into(),
+            tally.error_code.clone().into(),
+            tally.failures.into(),
+        ]);
+    }
+    listing
 }
 
 impl Rejected {

@@ -17,6 +17,8 @@ pub struct Brand {
     pub no: i32,
     pub id: BrandId,
     pub zone: Tz,
+    /// Its events are parked.
+    pub is_parked: bool,
 }
 
 /// A brand as people see it.
@@ -26,6 +28,8 @@ pub struct Profile {
     pub display_name: Option<String>,
     pub created_at: DateTime<Utc>,
     pub receipts: i64,
+    /// Events that are parked.
+    pub parked: i64,
 }
 
 impl FromRow<'_, PgRow> for Brand {
@@ -38,6 +42,7 @@ impl FromRow<'_, PgRow> for Brand {
                 .ok_or_else(|| sqlx::Error::Decode(format!("brand id {id:?}").into()))?,
             zone: Tz::from_str(&zone)
                 .map_err(|_| sqlx::Error::Decode(format!("zone {zone:?}").into()))?,
+            is_parked: row.try_get("is_parked")?,
         })
     }
 }
@@ -49,6 +54,7 @@ impl FromRow<'_, PgRow> for Profile {
             display_name: row.try_get("display_name")?,
             created_at: row.try_get("created_at")?,
             receipts: row.try_get("receipts")?,
+            parked: row.try_get("parked")?,
         })
     }
 }
@@ -58,7 +64,11 @@ impl FromRow<'_, PgRow> for Profile {
 /// # Errors
 /// If the database is away.
 pub async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<Brand>, Error> {
-    Ok(sqlx::query_as("select brand_no, brand_id, zone from brand").fetch_all(executor).await?)
+    Ok(sqlx::query_as(
+        "select brand_no, brand_id, zone, parked_at is not null as is_parked from brand",
+    )
+    .fetch_all(executor)
+    .await?)
 }
 
 /// Creates the brands of `ids` that do not exist and returns all of them. Called outside the chunk's
@@ -75,8 +85,9 @@ pub async fn ensure(
         "with created as ( \
             insert into brand (brand_id, zone) select id, $2 from unnest($1::text[]) as id \
             on conflict (brand_id) do nothing returning brand_no, brand_id, zone) \
-         select brand_no, brand_id, zone from created union all \
-         select brand_no, brand_id, zone from brand where brand_id = any($1)",
+         select brand_no, brand_id, zone, false as is_parked from created union all \
+         select brand_no, brand_id, zone, parked_at is not null from brand \
+         where brand_id = any($1)",
     )
     .bind(ids)
     .bind(zone.name())
@@ -95,6 +106,9 @@ pub async fn profiles(
 ) -> Result<Vec<Profile>, Error> {
     let profiles = sqlx::query_as(
         "select b.brand_no, b.brand_id, b.zone, b.display_name, b.created_at, \
+            b.parked_at is not null as is_parked, \
+            (select count(*) from parked_event e \
+             where e.brand_no = b.brand_no and e.outcome is null) as parked, \
             (select coalesce(sum(u.receipts), 0)::bigint from usage_day u \
              where u.brand_no = b.brand_no) as receipts \
          from brand b where $1::text is null or b.brand_id = $1 order by b.brand_id",

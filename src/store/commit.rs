@@ -35,6 +35,10 @@ pub struct Commit {
     pub conflicts: Vec<NewConflict>,
     pub failures: Vec<NewFailures>,
     pub settlements: Vec<Settlement>,
+    pub parked: Vec<NewParked>,
+    pub unparked: Vec<Unparked>,
+    /// The brand whose parking ends with this chunk.
+    pub ends_parking_of: Option<i32>,
     /// The request that this chunk carries out, and the answer to it.
     pub answer: Option<(i64, String)>,
     pub totals: Totals,
@@ -106,6 +110,25 @@ pub struct NewFailures {
     pub predicate: String,
     pub error_code: String,
     pub failures: i64,
+}
+
+/// An event of a brand that failed on it.
+#[derive(Clone, Debug)]
+pub struct NewParked {
+    pub epoch: i32,
+    pub sequence: i64,
+    pub brand_no: i32,
+    pub stored_at: DateTime<Utc>,
+    pub raw: Vec<u8>,
+}
+
+/// What became of a parked event.
+#[derive(Clone, Debug)]
+pub struct Unparked {
+    pub epoch: i32,
+    pub sequence: i64,
+    pub outcome: &'static str,
+    pub entry: Option<i64>,
 }
 
 /// A rejection that is settled with this chunk.
@@ -185,6 +208,8 @@ async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
     super::rejections::add_conflicts(&mut transaction, &commit.conflicts).await?;
     super::rejections::add_failures(&mut transaction, &commit.failures).await?;
     super::rejections::settle(&mut transaction, &commit.settlements).await?;
+    super::parking::park(&mut transaction, &commit.parked).await?;
+    super::parking::unpark(&mut transaction, &commit.unparked, commit.ends_parking_of).await?;
     if let Some((request_no, answer)) = &commit.answer {
         super::requests::answer(&mut *transaction, *request_no, "done", answer).await?;
     }

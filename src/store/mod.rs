@@ -12,6 +12,7 @@ pub mod keys;
 pub mod ledger;
 pub mod lock;
 
+pub mod parking;
 pub mod plan_file;
 pub mod rejections;
 pub mod requests;

@@ -18,6 +18,8 @@ pub enum Ask {
     DismissRejections { numbers: Vec<i64>, reason: String },
     /// Give the brand another zone and rebuild its usage days.
     SetZone { brand: String, zone: String },
+    /// Meter the brand's parked events, in order, and then its live ones again.
+    Unpark { brand: String },
 }
 
 impl Ask {
@@ -26,6 +28,7 @@ impl Ask {
             Ask::RetryRejections { .. } => "retry_rejections",
             Ask::DismissRejections { .. } => "dismiss_rejections",
             Ask::SetZone { .. } => "set_zone",
+            Ask::Unpark { .. } => "unpark",
         }
     }
 }

@@ -90,9 +90,15 @@ async fn usage_is_grouped_as_asked_and_priced_in_a_preview() {
     let world = World::new().await;
     let events = (0..30).map(|number| receipt(&format!("r-{number}"), "acme"));
     world.publish_raw("proofs.verified", events).await;
+    let failure = r#"{"predicateId":"CERT_VALID@V1","errorCode":"PROOF_EXPIRED","failedAt":"2026-03-01T10:00:00Z"}"#;
+    world.publish_raw("proofs.failed", [failure.to_owned(), failure.to_owned()]).await;
     let engine = world.engine().await;
     world.wait_until_metered().await;
     engine.stop().await;
+    let failed = world.prooftally(&["events", "failed", "--output", "csv"]);
+    let expected = "failed_on,predicate,error_code,failures\r\n\
+        2026-03-01,CERT_VALID@V1,PROOF_EXPIRED,2\r\n";
+    assert_eq!(text(&failed.stdout), expected);
     let by = |by: &str| text(&world.prooftally(&["usage", "--by", by, "--output", "csv"]).stdout);
     assert_eq!(
         by("brand,predicate"),

@@ -1,9 +1,11 @@
 //! Brands and the ledger failing inside a healthy process. Failpoints are global, so their names carry
 //! a brand or a stream that no other test uses.
 
+use std::collections::BTreeMap;
+
 use fail::FailScenario;
 use prooftally::store::cursor;
-use prooftally::workload::Spec;
+use prooftally::workload::{Spec, UsageRow};
 
 use crate::harness::World;
 use crate::metering::receipt;
@@ -33,6 +35,62 @@ async fn a_brand_that_panics_among_a_hundred_is_restarted_alone() {
     world.assert_equals(&truth).await;
     assert!(metrics.contains(r#"prooftally_restarts_total{actor="brand"} 2"#), "{metrics}");
     assert!(!metrics.contains(r#"actor="metering""#), "others were restarted too: {metrics}");
+}
+
+/// Receipts by brand, of several truths together.
+fn receipts_by_brand<'a>(
+    usage: impl IntoIterator<Item = &'a UsageRow>,
+) -> BTreeMap<(String, String, String), u64> {
+    let mut receipts = BTreeMap::new();
+    for row in usage.into_iter().filter(|row| row.receipts > 0) {
+        let key = (row.brand.clone(), row.usage_day.to_string(), row.predicate.clone());
+        *receipts.entry(key).or_default() += row.receipts;
+    }
+    receipts
+}
+
+/// A brand that fails for ever stops no other: its events are parked, and are exact once the cause is
+/// gone, also while live ones arrive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_that_fails_for_ever_is_parked_and_exact_once_unparked() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let scenario = FailScenario::setup();
+    let world = World::new().await;
+    let spec = Spec { count: 20_000, brands: 100, skew: 0.0, seed: 8, ..Spec::default() };
+    let first = world.publish(&spec).await;
+    let brand = first.usage[0].brand.clone();
+    fail::cfg(format!("meter {brand}"), "30*off->panic(poison)").unwrap();
+    let small = |config: &mut prooftally::engine::Config| config.intake.chunk_messages_max = 500;
+    let engine = world.engine_with(small).await;
+    world.wait_until_metered().await;
+    world.assert_conserved().await;
+    let parked = cursor::read(world.pool()).await.unwrap().totals.parked;
+    assert!(parked > 0, "nothing was parked");
+    let others =
+        |usage: &[UsageRow]| receipts_by_brand(usage.iter().filter(|row| row.brand != brand));
+    assert_eq!(others(&world.usage().await), others(&first.usage));
+
+    // The parking outlives the engine.
+    engine.stop().await;
+    let engine = world.engine_with(small).await;
+    fail::remove(format!("meter {brand}"));
+    let live = Spec { seed: 9, ..spec };
+    let (second, unparked) = tokio::join!(world.publish(&live), async {
+        world.prooftally(&["brands", "unpark", &brand])
+    });
+    assert!(unparked.status.success(), "{unparked:?}");
+    world.wait_until_metered().await;
+    engine.stop().await;
+    scenario.teardown();
+    world.assert_conserved().await;
+    let expected = receipts_by_brand(first.usage.iter().chain(&second.usage));
+    assert_eq!(receipts_by_brand(&world.usage().await), expected);
+    let waiting: i64 =
+        sqlx::query_scalar("select count(*) from parked_event where outcome is null")
+            .fetch_one(world.pool())
+            .await
+            .unwrap();
+    assert_eq!(waiting, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

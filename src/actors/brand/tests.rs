@@ -17,7 +17,8 @@ fn at() -> DateTime<Utc> {
 
 /// A chunk of one brand: each event is a receipt id and a supplier.
 fn chunk(no: ChunkNo, first: i64, zone: Tz, events: &[(&str, &str)]) -> Chunk {
-    let brand = Arc::new(Brand { no: 1, id: BrandId::new("acme").unwrap(), zone });
+    let brand =
+        Arc::new(Brand { no: 1, id: BrandId::new("acme").unwrap(), zone, is_parked: false });
     let mut builder = ChunkBuilder::new(no, 1, 0);
     for (sequence, (receipt_id, supplier)) in (first..).zip(events) {
         let receipt = UsageReceipt {
@@ -42,6 +43,7 @@ fn marks(answer: &Answer) -> String {
         Verdict::Counted { .. } => 'c',
         Verdict::Duplicate => 'd',
         Verdict::Suspect { .. } => 's',
+        Verdict::Parked => 'p',
     };
     answer.verdicts.iter().map(mark).collect()
 }

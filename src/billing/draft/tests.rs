@@ -403,10 +403,10 @@ fn without_product(predicate: &'static str, receipts: u64) -> Usage<'static> {
     row
 }
 
-fn draft_distinct(values: Option<u64>) -> Result<String, Error> {
+fn draft_distinct(receipts: u64, values: Option<u64>) -> Result<String, Error> {
     let plan = distinct_plan();
     let rows = [
-        usage("CERT_VALID@V1", true, 40),
+        usage("CERT_VALID@V1", true, receipts),
         without_product("CERT_VALID@V1", 3),
         without_product("DUE_DILIGENCE_VALID@V1", 2),
     ];
@@ -427,12 +427,16 @@ fn a_distinct_meter_takes_only_receipts_that_carry_the_field() {
         net total 0.95 EUR
         unpriced DUE_DILIGENCE_VALID@V1 true: 2
     "#]]
-    .assert_eq(&draft_distinct(Some(4)).unwrap());
+    .assert_eq(&draft_distinct(40, Some(4)).unwrap());
+    // Each receipt may carry a value of its own, and without receipts no count is needed.
+    assert!(draft_distinct(40, Some(40)).is_ok());
+    assert_eq!(draft_distinct(0, None), draft_distinct(0, Some(0)));
+    assert!(draft_distinct(0, None).is_ok());
 }
 
 #[test]
 fn a_distinct_count_that_cannot_be_is_refused() {
-    let refusal = |values| draft_distinct(values).unwrap_err().to_string();
+    let refusal = |values| draft_distinct(40, values).unwrap_err().to_string();
     expect![[r#"charge 1 "Products" counts distinct_products, but no count of them was given"#]]
         .assert_eq(&refusal(None));
     expect![[r#"charge 1 "Products" takes 40 receipts, which cannot have 41 distinct_products"#]]

@@ -95,6 +95,7 @@ fn a_sum_keeps_its_currency_and_its_decimals() {
 fn money_is_in_whole_minor_units() {
     assert_eq!(Money::new(decimal("0.005"), Currency::EUR), None);
     assert_eq!(euro("3.1000").to_string(), "3.10 EUR");
+    assert_eq!(format!("{:?}", euro("3.1")), "3.10 EUR");
     assert!(Money::new(Decimal::MAX, Currency::EUR).is_none());
     assert!(Money::round_half_up(Decimal::MAX, Currency::EUR).is_err());
 }

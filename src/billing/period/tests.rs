@@ -173,6 +173,28 @@ fn a_change_on_a_boundary_makes_no_stub() {
 }
 
 #[test]
+fn a_period_is_half_open() {
+    let period = Period::new(day("2026-09-20"), day("2026-10-01")).unwrap();
+    let contained = |text| period.contains(day(text));
+    assert!(contained("2026-09-20") && contained("2026-09-30"));
+    assert!(!contained("2026-09-19") && !contained("2026-10-01") && !contained("2026-10-02"));
+    assert_eq!((period.days(), period.last_day()), (11, day("2026-09-30")));
+    assert_eq!(format!("{period:?}"), "[2026-09-20, 2026-10-01)");
+    assert_eq!(format!("{:?}", Slot::whole(period)), "[2026-09-20, 2026-10-01) 11/11 days");
+}
+
+#[test]
+fn days_outside_the_years_are_in_no_period() {
+    let calendar = grid(Cadence::Monthly, "calendar");
+    assert_eq!(calendar.whole_period(day("1969-12-31")), None);
+    assert!(calendar.whole_period(day("1970-01-01")).is_some());
+    assert!(calendar.whole_period(day("9999-12-31")).is_some());
+    assert_eq!(calendar.whole_period(NaiveDate::MAX), None);
+    let anchored = Grid { anchor: Anchor::Anniversary(NaiveDate::MIN), ..calendar };
+    assert_eq!(anchored.whole_period(day("2026-01-01")), None);
+}
+
+#[test]
 fn what_cannot_be_scheduled_is_refused() {
     let monthly = grid(Cadence::Monthly, "calendar");
     let schedule = || Schedule::new(day("2026-01-15"), monthly).unwrap();

@@ -332,4 +332,19 @@ fn names_are_read_as_they_are_written() {
     for cadence in Cadence::ALL {
         assert_eq!(Cadence::from_name(cadence.as_str()), Some(cadence));
     }
+    let (size, price) = (1, Decimal::ONE);
+    let models = [
+        Model::PerUnit { unit_price: price },
+        Model::Graduated(Vec::new()),
+        Model::Volume(Vec::new()),
+        Model::Package { size, price },
+    ];
+    let names = models.map(|model| model.as_str());
+    assert_eq!(names, ["per_unit", "graduated", "volume", "package"]);
+}
+
+#[test]
+fn a_refusal_says_all_that_is_wrong() {
+    let terms = Terms { name: String::new(), minimum: Some(decimal("-1")), ..good() };
+    expect!["the plan cannot be priced: name: `` is not 1 to 64 of `A-Z a-z 0-9 _ -`; minimum: amount -1 is negative; amounts are lowered by discounts"].assert_eq(&Plan::new(terms).unwrap_err().to_string());
 }

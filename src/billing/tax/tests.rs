@@ -128,6 +128,8 @@ fn a_treatment_is_consistent() {
         None,
     ));
     assert_eq!(standard("19.0000").rate_percent().to_string(), "19");
+    assert_eq!(standard("19").exemption(), None);
+    assert_eq!(exempt(Category::Exempt, "why").exemption(), Some("why"));
     for category in Category::ALL {
         assert_eq!(Category::from_code(category.code()), Some(category));
     }

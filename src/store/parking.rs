@@ -1,0 +1,93 @@
+//! Parked events: those of a brand that failed on them, kept with their bytes until it is unparked.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgExecutor, PgTransaction};
+
+use super::Error;
+use super::commit::{NewParked, Unparked};
+
+/// Keeps `parked` and marks their brands.
+pub(super) async fn park(
+    transaction: &mut PgTransaction<'_>,
+    parked: &[NewParked],
+) -> Result<(), Error> {
+    if parked.is_empty() {
+        return Ok(());
+    }
+    let brands: Vec<i32> = parked.iter().map(|new| new.brand_no).collect();
+    sqlx::query(
+        "insert into parked_event (epoch, sequence, brand_no, stored_at, raw) \
+         select * from unnest($1::int[], $2::bigint[], $3::int[], $4::timestamptz[], $5::bytea[])",
+    )
+    .bind(parked.iter().map(|new| new.epoch).collect::<Vec<_>>())
+    .bind(parked.iter().map(|new| new.sequence).collect::<Vec<_>>())
+    .bind(&brands)
+    .bind(parked.iter().map(|new| new.stored_at).collect::<Vec<_>>())
+    .bind(parked.iter().map(|new| new.raw.as_slice()).collect::<Vec<_>>())
+    .execute(&mut **transaction)
+    .await?;
+    sqlx::query(
+        "update brand set parked_at = now() where brand_no = any($1) and parked_at is null",
+    )
+    .bind(&brands)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Writes what became of parked events, and ends the parking of a brand that has no more.
+pub(super) async fn unpark(
+    transaction: &mut PgTransaction<'_>,
+    unparked: &[Unparked],
+    ends_parking_of: Option<i32>,
+) -> Result<(), Error> {
+    if !unparked.is_empty() {
+        sqlx::query(
+            "update parked_event p set outcome = u.outcome, entry = u.entry, raw = null \
+             from unnest($1::int[], $2::bigint[], $3::text[], $4::bigint[]) \
+                as u (epoch, sequence, outcome, entry) \
+             where p.epoch = u.epoch and p.sequence = u.sequence",
+        )
+        .bind(unparked.iter().map(|new| new.epoch).collect::<Vec<_>>())
+        .bind(unparked.iter().map(|new| new.sequence).collect::<Vec<_>>())
+        .bind(unparked.iter().map(|new| new.outcome).collect::<Vec<_>>())
+        .bind(unparked.iter().map(|new| new.entry).collect::<Vec<_>>())
+        .execute(&mut **transaction)
+        .await?;
+    }
+    if let Some(brand_no) = ends_parking_of {
+        sqlx::query("update brand set parked_at = null where brand_no = $1")
+            .bind(brand_no)
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// A parked event that waits.
+#[derive(Clone, Debug, FromRow)]
+pub struct ParkedEvent {
+    pub epoch: i32,
+    pub sequence: i64,
+    pub stored_at: DateTime<Utc>,
+    pub raw: Vec<u8>,
+}
+
+/// The brand's oldest parked events, at most `limit`.
+///
+/// # Errors
+/// If the database is away.
+pub async fn oldest(
+    executor: impl PgExecutor<'_>,
+    brand_no: i32,
+    limit: i64,
+) -> Result<Vec<ParkedEvent>, Error> {
+    Ok(sqlx::query_as(
+        "select epoch, sequence, stored_at, raw from parked_event \
+         where brand_no = $1 and outcome is null order by epoch, sequence limit $2",
+    )
+    .bind(brand_no)
+    .bind(limit)
+    .fetch_all(executor)
+    .await?)
+}
