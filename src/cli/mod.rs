@@ -1,6 +1,7 @@
 //! The command line: `prooftally <noun> <verb>`. One file a noun; this one has the whole tree of
 //! commands and the exit codes.
 
+mod audit;
 mod brands;
 mod config;
 mod demo;
@@ -74,6 +75,8 @@ enum Noun {
     /// Single receipts
     #[command(subcommand)]
     Receipts(receipts::Receipts),
+    /// Check every invariant over the whole database; exit code 10 on a mismatch
+    Audit(audit::Audit),
     /// Invoices
     #[command(subcommand)]
     Invoices(invoices::Invoices),
@@ -91,6 +94,8 @@ pub enum Problem {
     Refused(String),
     #[error("{0}")]
     Away(String),
+    #[error("{0}")]
+    Mismatch(String),
 }
 
 /// The exit code of an error.
@@ -103,6 +108,7 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
             Some(Problem::NotFound(_)) => return Some(4),
             Some(Problem::Refused(_)) => return Some(5),
             Some(Problem::Away(_)) => return Some(6),
+            Some(Problem::Mismatch(_)) => return Some(10),
             None => {}
         }
         matches!(cause.downcast_ref(), Some(store::Error::Unavailable(_))).then_some(6)
@@ -133,6 +139,7 @@ impl Command {
             Noun::Brands(verb) => verb.run(&load()?.config, output).await,
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
+            Noun::Audit(audit) => audit.run(&store(&load()?.config)?, output).await,
             Noun::Invoices(verb) => verb.run(&load()?.config, output).await,
             Noun::Config(verb) => {
                 verb.run(&load()?);

@@ -1,7 +1,7 @@
 //! Conservation: every position of the stream has exactly one disposition, and usage is the ledger
 //! summed up. Counted from the rows themselves, not from the cursor's totals.
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::Error;
 use super::cursor::{self, Totals};
@@ -49,6 +49,13 @@ impl Conservation {
 /// If the database is away.
 pub async fn count(pool: &PgPool) -> Result<Conservation, Error> {
     let mut snapshot = pool.begin_with("begin isolation level repeatable read read only").await?;
+    let found = count_in(&mut snapshot).await?;
+    snapshot.rollback().await?;
+    Ok(found)
+}
+
+/// Counts everything in a snapshot that the caller holds.
+pub(super) async fn count_in(snapshot: &mut PgConnection) -> Result<Conservation, Error> {
     let cursor = cursor::read(&mut *snapshot).await?;
     let (counted, counted_later): (i64, i64) = sqlx::query_as(
         "select count(*) filter (where source = 0), count(*) filter (where source <> 0) from ledger",
@@ -66,7 +73,6 @@ pub async fn count(pool: &PgPool) -> Result<Conservation, Error> {
     )
     .fetch_one(&mut *snapshot)
     .await?;
-    snapshot.rollback().await?;
     Ok(Conservation {
         positions: cursor.sequence - cursor.began_after,
         rows: Totals {

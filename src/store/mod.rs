@@ -3,6 +3,7 @@
 //! [`commit`] is the one transaction that moves the cursor; everything else reads, or writes what is
 //! not metering (brands, predicates, request rows).
 
+pub mod audit;
 pub mod brands;
 pub mod commit;
 pub mod conservation;

@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod audit;
 mod command_line;
 mod crashes;
 mod faults;
