@@ -58,6 +58,14 @@ create table cursor (
 );
 insert into cursor default values;
 
+-- When the engine that holds the lock last said that it lives. Beside the cursor and not in it, whose
+-- row is locked for as long as a commit takes.
+create table engine (
+    singleton boolean primary key default true check (singleton),
+    beat_at timestamptz not null default '-infinity'
+);
+insert into engine default values;
+
 -- The receipts that were counted, in the order of their commits. Append-only. Partitioned into
 -- segments by entry; partitions are made ahead, by the engine, since their bounds are arithmetic.
 -- Wide columns come first so that no row is padded.

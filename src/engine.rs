@@ -214,6 +214,7 @@ async fn start_metering(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow:
         credits: Arc::new(Semaphore::new(config.intake.credits)),
     };
     let intake = tokio::spawn(watch_intake(intake, root));
+    let lock = tokio::spawn(lock.keep(store.clone()));
     Ok(Metering { brands, ledger, flight, intake, stop_intake, lock })
 }
 
@@ -272,6 +273,10 @@ async fn take_lock(parts: &Parts) -> anyhow::Result<EngineLock> {
         if !is_told {
             tracing::info!("another engine works on this database; standing by");
             is_told = true;
+        }
+        if patiently(parts, || EngineLock::evict_hung(&parts.store)).await? {
+            tracing::warn!("the other engine has been silent for too long; taking over");
+            continue;
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }

@@ -28,8 +28,8 @@ pub struct Metering {
     /// Feeds the flight until it is told to stop.
     pub intake: JoinHandle<()>,
     pub stop_intake: tokio::sync::watch::Sender<bool>,
-    /// Held for its `Drop`: the lock that makes this the only engine.
-    pub lock: crate::store::lock::EngineLock,
+    /// Keeps the lock that makes this the only engine.
+    pub lock: JoinHandle<()>,
 }
 
 /// Starts a metering subtree, linked to the given supervisor. Waits for as long as the database or
@@ -167,10 +167,11 @@ impl EngineState {
         metering.intake.abort();
         metering.brands.get_cell().kill();
         metering.ledger.get_cell().kill();
-        // The lock's connection closes with the metering, after its writer can write no more.
         for actor in [metering.brands.get_cell(), metering.ledger.get_cell()] {
             let _ = actor.wait(Some(std::time::Duration::from_secs(5))).await;
         }
+        // The lock goes last, when the writer can write no more.
+        metering.lock.abort();
     }
 
     /// Ends the subtree in order: no new chunks, the last ones committed and acknowledged.
@@ -184,6 +185,7 @@ impl EngineState {
         metering.flight.idle().await;
         metering.brands.get_cell().stop(None);
         let _ = metering.ledger.get_cell().drain_and_wait(None).await;
+        metering.lock.abort();
     }
 
     fn is_mine(&self, who: &ActorCell) -> bool {

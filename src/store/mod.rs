@@ -110,12 +110,18 @@ impl Store {
         Ok(Self { pool, options, commit_timeout: config.commit_timeout })
     }
 
-    /// A connection of its own, for the one writer and for the lock.
+    /// A connection of its own.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the database is away.
     pub async fn connect(&self) -> Result<PgConnection, Error> {
-        Ok(PgConnection::connect_with(&self.options).await?)
+        self.connect_as("prooftally").await
+    }
+
+    /// A connection of its own that is called `name` in pg_stat_activity.
+    async fn connect_as(&self, name: &str) -> Result<PgConnection, Error> {
+        let options = self.options.clone().application_name(name);
+        Ok(PgConnection::connect_with(&options).await?)
     }
 
     /// Brings the schema up to date; does nothing if it is.

@@ -86,6 +86,30 @@ async fn an_engine_that_is_told_to_stop_finishes_and_the_next_goes_on() {
     world.assert_equals(&truth).await;
 }
 
+/// An engine that hangs is taken over from; when it wakes it writes nothing and stands by, and goes on
+/// when the other dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_hangs_is_taken_over_from_and_stands_by_when_it_wakes() {
+    let world = World::new().await;
+    let truth = world.publish(&spec()).await;
+    let first = EngineProcess::start_with(&world, &SMALL_CHUNKS);
+    world.wait_for_position(10_000).await;
+    first.pause();
+    let hung_at = world.position().await;
+    assert!(hung_at < 120_000, "it did not hang in the middle");
+    let second = EngineProcess::start_with(&world, &SMALL_CHUNKS);
+    world.wait_for_position(hung_at + 10_000).await;
+    let fence = world.fence().await;
+    first.resume();
+    world.wait_for_position(hung_at + 20_000).await;
+    assert_eq!(world.fence().await, fence, "the engine that woke has taken the fence back");
+    second.kill();
+    world.wait_until_metered().await;
+    assert!(world.fence().await > fence, "the first engine did not go on");
+    assert_eq!(first.stop(), Some(0));
+    world.assert_equals(&truth).await;
+}
+
 /// Two engines on one database: the second stands by and goes on when the first dies.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_engine_stands_by() {

@@ -87,8 +87,14 @@ fn tiers_that_leave_a_quantity_without_a_price_are_refused() {
         with_model(Model::Graduated(rows)),
         expect![[r#"charge 1 "Certificates", tier 1: up_to 0 is not above 0, where it begins"#]],
     );
-    let rows = vec![tier(None, "1", "0"); 101];
-    assert!(Plan::new(with_model(Model::Graduated(rows))).is_err());
+    let rows = |count: u64| {
+        (1..=count).map(|n| tier((n < count).then_some(n), "1", "0")).collect::<Vec<_>>()
+    };
+    check(with_model(Model::Graduated(rows(100))), expect!["good"]);
+    check(
+        with_model(Model::Graduated(rows(101))),
+        expect![[r#"charge 1 "Certificates": it has 101 tiers, not 1 to 100"#]],
+    );
 }
 
 #[test]

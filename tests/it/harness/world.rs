@@ -179,6 +179,11 @@ impl World {
         cursor::read(self.pool()).await.map_or(0, |cursor| cursor.sequence)
     }
 
+    /// The fence of the engine that writes.
+    pub async fn fence(&self) -> i64 {
+        cursor::read(self.pool()).await.expect("the database answers").fence
+    }
+
     /// Waits until the cursor has passed `position`.
     pub async fn wait_for_position(&self, position: i64) {
         let what = format!("the cursor passes {position}");
