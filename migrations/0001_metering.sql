@@ -43,6 +43,12 @@ create table cursor (
     segment_entries bigint check (segment_entries > 0),
     -- The chunk that was committed last, to find out what became of a commit whose reply was lost.
     chunk bigint not null default 0,
+    -- Lives of the engine that began to meter and did not end in order, to find an event that ends
+    -- each of them: how many in a row did not commit anything, and how many began within a stretch of
+    -- the stream and where that begins.
+    lives_without_commit integer not null default 0,
+    lives_in_stretch integer not null default 0,
+    stretch_from bigint not null default 0,
     -- Positions by disposition, over all epochs; their sum is the conservation line.
     counted bigint not null default 0,
     duplicate bigint not null default 0,

@@ -70,6 +70,7 @@ struct Parts {
     health: Arc<Health>,
     /// The flight of the present life, for the gauges.
     flight: watch::Sender<Option<Flight>>,
+    fence: watch::Sender<Option<i64>>,
 }
 
 impl Engine {
@@ -102,6 +103,7 @@ impl Engine {
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
             flight: watch::Sender::new(None),
+            fence: watch::Sender::new(None),
         });
         beside.push(tokio::spawn(parts.bell.clone().listen(parts.store.clone())));
         beside.push(tokio::spawn(watch_lag(Arc::clone(&parts))));
@@ -130,8 +132,15 @@ impl Engine {
         let grace = self.parts.config.shutdown_grace;
         tracing::info!(grace_ms = grace.as_millis(), "stopping: finishing what is in flight");
         let stopped = self.root.call(EngineMsg::Stop, Some(grace)).await;
-        if !stopped.is_ok_and(|answer| answer.is_success()) {
+        let in_order = stopped.is_ok_and(|answer| answer.is_success());
+        if !in_order {
             tracing::warn!("not everything was committed in time; the next start reads it again");
+        }
+        if in_order
+            && let Some(fence) = *self.parts.fence.borrow()
+            && let Err(error) = cursor::note_end(&self.parts.store.pool, fence).await
+        {
+            tracing::debug!(%error, "the orderly end was not noted");
         }
         let _ = self.parts.bus.client.flush().await;
         for task in self.beside {
@@ -173,10 +182,11 @@ async fn start_metering(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow:
 
     let flight = Flight::new();
     parts.flight.send_replace(Some(flight.clone()));
+    parts.fence.send_replace(Some(cursor.fence));
     for brand_no in directory.parked_brands() {
         flight.park(brand_no);
     }
-    let next_chunk = cursor.chunk + 1;
+    let (fence, next_chunk) = (cursor.fence, cursor.chunk + 1);
     let brands = BrandSupervisorArguments {
         keys: keys.clone(),
         flight: flight.clone(),
@@ -212,6 +222,8 @@ async fn start_metering(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow:
         stop,
         next_chunk,
         credits: Arc::new(Semaphore::new(config.intake.credits)),
+        fence,
+        caution: None,
     };
     let intake = tokio::spawn(watch_intake(intake, root));
     let lock = tokio::spawn(lock.keep(store.clone()));

@@ -32,10 +32,11 @@ pub enum Reason {
     ExpiryOrder,
     UnknownBrand,
     UnknownPredicate,
+    Poison,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 22] = [
         Reason::Empty,
         Reason::TooLarge,
         Reason::Encoding,
@@ -57,6 +58,7 @@ impl Reason {
         Reason::ExpiryOrder,
         Reason::UnknownBrand,
         Reason::UnknownPredicate,
+        Reason::Poison,
     ];
 
     /// The reason's name in tables, metrics and on the command line.
@@ -83,6 +85,7 @@ impl Reason {
             Reason::ExpiryOrder => "expiry_order",
             Reason::UnknownBrand => "unknown_brand",
             Reason::UnknownPredicate => "unknown_predicate",
+            Reason::Poison => "poison",
         }
     }
 }

@@ -11,6 +11,7 @@ use ractor::ActorRef;
 use tokio::sync::{Semaphore, watch};
 
 use super::Bus;
+use super::caution::{Caution, STRETCH};
 use super::pull::{self, Delivery, Doubt, Pull};
 use super::requests::Bell;
 use super::sorter::{NewName, Sorter};
@@ -46,6 +47,10 @@ pub struct Intake {
     /// The number of the next chunk; rises for as long as the fence lives.
     pub next_chunk: ChunkNo,
     pub credits: Arc<Semaphore>,
+    /// The fence of this life.
+    pub fence: i64,
+    /// Not known before this life begins to meter.
+    pub caution: Option<Caution>,
 }
 
 impl Intake {
@@ -98,19 +103,42 @@ impl Intake {
                 }
                 first = pull.next() => first?,
             };
+            self.look_out().await?;
             // Unconstrained, since tokio's budget would end a chunk after 128 messages.
             let deliveries = tokio::task::unconstrained(self.gather(pull, first)).await?;
             position = self.chunk(epoch, position, deliveries, credit).await?;
         }
     }
 
+    /// Finds out, before the first chunk of this life, how the lives before it have ended; and while
+    /// there is cause for caution lets each chunk commit before the next one begins.
+    async fn look_out(&mut self) -> Result<(), Doubt> {
+        if self.caution.is_none() {
+            let lives = cursor::note_life(&self.store.pool, self.fence, STRETCH)
+                .await
+                .map_err(|error| Doubt::Caution(error.to_string()))?;
+            let caution = Caution::after(lives, self.config.chunk_messages_max);
+            if caution != Caution::None {
+                tracing::warn!(?lives, ?caution, "earlier lives have ended here; going carefully");
+            }
+            self.caution = Some(caution);
+        }
+        if self.caution() != Caution::None {
+            self.flight.idle().await;
+        }
+        Ok(())
+    }
+
+    fn caution(&self) -> Caution {
+        self.caution.unwrap_or(Caution::None)
+    }
+
     /// Takes what is there, up to the limits of a chunk, and at least one message.
     async fn gather(&self, pull: &mut Pull, first: Delivery) -> Result<Vec<Delivery>, Doubt> {
         let mut bytes = first.payload.len();
         let mut deliveries = vec![first];
-        while deliveries.len() < self.config.chunk_messages_max
-            && bytes < self.config.chunk_bytes_max
-        {
+        let messages_max = self.caution().messages_max(self.config.chunk_messages_max);
+        while deliveries.len() < messages_max && bytes < self.config.chunk_bytes_max {
             pull.ask().await?;
             let Some(delivery) = pull.ready()? else { break };
             bytes += delivery.payload.len();
@@ -142,16 +170,27 @@ impl Intake {
                 );
                 builder.run(last + 1, sequence - 1, RunKind::Gap);
             }
-            while let Err(NewName) = self.sorter.sort(&mut builder, epoch, delivery) {
-                // All that is new in the rest of the chunk is numbered at once.
-                self.number_names(&deliveries[index..]).await?;
+            if let Caution::Poison { lives } = self.caution() {
+                tracing::error!(
+                    sequence,
+                    lives,
+                    "the event that ends the engine is rejected unread"
+                );
+                self.sorter.poison(&mut builder, delivery, lives);
+            } else {
+                while let Err(NewName) = self.sorter.sort(&mut builder, epoch, delivery) {
+                    // All that is new in the rest of the chunk is numbered at once.
+                    self.number_names(&deliveries[index..]).await?;
+                }
             }
             last = sequence;
             stored_at = Some(delivery.stored_at);
             ack = Some(delivery.reply.clone());
         }
         let stored_at = stored_at.expect("a chunk has at least one message");
-        self.flight.begin(builder.finish(Source::Stream { before, last, stored_at }, ack), credit);
+        self.caution = Some(self.caution().at(last));
+        let source = Source::Stream { before, last, stored_at };
+        self.flight.begin(builder.finish(source, ack), credit);
         Ok(last)
     }
 

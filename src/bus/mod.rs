@@ -1,5 +1,6 @@
 //! The NATS edge: streams, the two wire shapes, and the intake that feeds the actors.
 
+mod caution;
 pub mod decode;
 mod errands;
 pub mod intake;

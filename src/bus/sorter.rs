@@ -61,6 +61,7 @@ impl Sorter {
         delivery: &Delivery,
     ) -> Result<(), NewName> {
         let Delivery { sequence, stored_at, payload, .. } = delivery;
+        fail::fail_point!(&format!("sort {}", delivery.subject), |_| Ok(()));
         if is_below(&delivery.subject, &self.config.verified) {
             let refusal = if delivery.is_encoded {
                 Refusal::new(Reason::Encoding, "the event has a Content-Encoding")
@@ -79,6 +80,21 @@ impl Sorter {
         }
         chunk.run(*sequence, *sequence, RunKind::Ignored);
         Ok(())
+    }
+
+    /// Rejects a message unread: each life of the engine that read it has ended before its commit.
+    pub fn poison(&self, chunk: &mut ChunkBuilder, delivery: &Delivery, lives: i32) {
+        let text = format!("{lives} lives of the engine ended before they could commit it");
+        chunk.reject(Rejected {
+            sequence: delivery.sequence,
+            stored_at: delivery.stored_at,
+            subject: delivery.subject.to_string(),
+            reason: Reason::Poison,
+            detail: text,
+            brand_id: None,
+            receipt_id: None,
+            raw: delivery.payload.clone(),
+        });
     }
 
     /// Reads a payload and adds it to the chunk if it can be counted.

@@ -224,7 +224,8 @@ async fn move_cursor(transaction: &mut PgTransaction<'_>, commit: &Commit) -> Re
         "update cursor set chunk = $2, sequence = $5, stored_at = coalesce($6, stored_at), \
             entry = $7, counted = counted + $8, duplicate = duplicate + $9, \
             conflict = conflict + $10, rejected = rejected + $11, ignored = ignored + $12, \
-            parked = parked + $13, gap = gap + $14, counted_later = counted_later + $15 \
+            parked = parked + $13, gap = gap + $14, counted_later = counted_later + $15, \
+            lives_without_commit = 0 \
          where fence = $1 and chunk <> $2 and epoch = $3 and sequence = $4",
     )
     .bind(commit.fence)

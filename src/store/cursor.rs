@@ -61,6 +61,53 @@ pub async fn read(executor: impl PgExecutor<'_>) -> Result<Cursor, Error> {
     Ok(sqlx::query_as(COLUMNS).fetch_one(executor).await?)
 }
 
+/// Lives of the engine that did not end in order, the present one included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
+pub struct Lives {
+    /// How many in a row have not committed anything.
+    pub without_commit: i32,
+    /// How many began within a stretch of the stream, and where it begins.
+    pub in_stretch: i32,
+    pub stretch_from: i64,
+}
+
+/// Notes that a life of the engine begins to meter. A new stretch begins where the one before is more
+/// than `stretch` positions behind.
+///
+/// # Errors
+/// [`Error::Stale`] if another engine has taken over; or if the database is away.
+pub async fn note_life(pool: &PgPool, fence: i64, stretch: i64) -> Result<Lives, Error> {
+    let lives = sqlx::query_as(
+        "update cursor set lives_without_commit = lives_without_commit + 1, \
+            lives_in_stretch = case when lives_in_stretch > 0 and sequence < stretch_from + $2 \
+                then lives_in_stretch + 1 else 1 end, \
+            stretch_from = case when lives_in_stretch > 0 and sequence < stretch_from + $2 \
+                then stretch_from else sequence end \
+         where fence = $1 \
+         returning lives_without_commit as without_commit, lives_in_stretch as in_stretch, \
+            stretch_from",
+    )
+    .bind(fence)
+    .bind(stretch)
+    .fetch_optional(pool)
+    .await?;
+    lives.ok_or(Error::Stale { fence })
+}
+
+/// Notes that this life of the engine ends in order: it was not ended by an event.
+///
+/// # Errors
+/// If the database is away.
+pub async fn note_end(pool: &PgPool, fence: i64) -> Result<(), Error> {
+    sqlx::query(
+        "update cursor set lives_without_commit = 0, lives_in_stretch = 0 where fence = $1",
+    )
+    .bind(fence)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
 /// Takes a new fence for an engine that reads `stream`, so that chunks of every earlier engine fail.
 /// The first engine ever also fixes the size of a segment and the place where the epoch begins:
 /// `began_after`, one before the first message that the stream still has.

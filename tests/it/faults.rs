@@ -109,6 +109,33 @@ async fn a_ledger_that_panics_takes_metering_back_to_the_cursor() {
     assert!(metrics.contains(r#"prooftally_restarts_total{actor="metering"} 1"#), "{metrics}");
 }
 
+/// An event that ends the engine whenever it is read becomes a rejection; all others are counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_ends_the_engine_is_rejected_unread() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let scenario = FailScenario::setup();
+    let world = World::new().await;
+    let receipts =
+        |from: u32| (from..from + 300).map(|number| receipt(&format!("r-{number}"), "acme"));
+    world.publish_raw("proofs.verified", receipts(0)).await;
+    world.publish_raw("proofs.verified.poison", [receipt("r-poison", "acme")]).await;
+    world.publish_raw("proofs.verified", receipts(300)).await;
+    fail::cfg("sort proofs.verified.poison", "panic(poison)").unwrap();
+    let engine = world.engine_with(|config| config.restart.failures_max = 20).await;
+    world.wait_until_metered().await;
+    let totals = cursor::read(world.pool()).await.unwrap().totals;
+    assert_eq!((totals.counted, totals.rejected), (600, 1));
+    // The cause is gone.
+    fail::remove("sort proofs.verified.poison");
+    let retried = world.prooftally(&["events", "rejected", "retry", "--reason", "poison"]);
+    assert!(retried.status.success(), "{retried:?}");
+    engine.stop().await;
+    scenario.teardown();
+    let totals = cursor::read(world.pool()).await.unwrap().totals;
+    assert_eq!((totals.counted, totals.counted_later), (600, 1));
+    world.assert_conserved().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_fails_again_and_again_ends() {
     let _alone = ONE_AT_A_TIME.lock().await;
@@ -116,7 +143,7 @@ async fn an_engine_that_fails_again_and_again_ends() {
     let world = World::with_stream("PROOFS_OF_A_BROKEN_LEDGER").await;
     world.publish_raw("proofs.verified", [receipt("r-1", "acme")]).await;
     fail::cfg(COMMIT_BROKEN, "panic(broken)").unwrap();
-    let mut engine = world.engine().await;
+    let mut engine = world.engine_with(|config| config.restart.failures_max = 3).await;
     tokio::time::timeout(crate::harness::DEADLINE, engine.failed()).await.expect("it gives up");
     fail::remove(COMMIT_BROKEN);
     engine.stop().await;
