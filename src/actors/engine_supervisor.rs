@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use ractor::{
-    Actor, ActorCell, ActorProcessingErr, ActorRef, MessagingErr, RpcReplyPort, SupervisionEvent,
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorStatus, MessagingErr,
+    RpcReplyPort, SupervisionEvent,
 };
 use tokio::task::JoinHandle;
 
@@ -17,6 +18,7 @@ use super::brand_supervisor::BrandSupervisorMsg;
 use super::flight::Flight;
 use super::ledger::LedgerMsg;
 use super::restart::{Limits, RestartBudget};
+use crate::store::lock::KeptLock;
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
 
@@ -29,7 +31,7 @@ pub struct Metering {
     pub intake: JoinHandle<()>,
     pub stop_intake: tokio::sync::watch::Sender<bool>,
     /// Keeps the lock that makes this the only engine.
-    pub lock: JoinHandle<()>,
+    pub lock: KeptLock,
 }
 
 /// Starts a metering subtree, linked to the given supervisor. Waits for as long as the database or
@@ -42,8 +44,11 @@ pub enum EngineMsg {
     Start,
     /// A start has come to its end.
     Started(anyhow::Result<Metering>),
-    /// The intake ended without being told to.
-    IntakeFailed(String),
+    /// The intake that feeds this ledger ended without being told to.
+    IntakeFailed {
+        ledger: ActorId,
+        why: String,
+    },
     /// Finish what is in flight and end.
     Stop(RpcReplyPort<()>),
 }
@@ -87,9 +92,13 @@ impl Actor for EngineSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             EngineMsg::Start => state.start(&me),
-            EngineMsg::Started(Ok(metering)) => state.started(metering),
+            EngineMsg::Started(Ok(metering)) => state.started(&me, metering).await?,
             EngineMsg::Started(Err(error)) => state.failed(&me, &format!("{error:#}")).await?,
-            EngineMsg::IntakeFailed(why) => state.failed(&me, &why).await?,
+            EngineMsg::IntakeFailed { ledger, why } if state.feeds(ledger) => {
+                state.failed(&me, &why).await?;
+            }
+            // Of an earlier subtree, which has been ended as a whole.
+            EngineMsg::IntakeFailed { .. } => {}
             EngineMsg::Stop(reply) => {
                 state.stop().await;
                 let _ = reply.send(());
@@ -107,7 +116,7 @@ impl Actor for EngineSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(who, error) if state.is_mine(&who) => {
-                state.failed(&me, &error.to_string()).await?;
+                state.failed(&me, &chain(&*error)).await?;
             }
             SupervisionEvent::ActorTerminated(who, ..) if state.is_mine(&who) => {
                 state.failed(&me, "an actor ended without being told to").await?;
@@ -131,11 +140,27 @@ impl EngineState {
         }));
     }
 
-    fn started(&mut self, metering: Metering) {
+    async fn started(
+        &mut self,
+        me: &ActorRef<EngineMsg>,
+        metering: Metering,
+    ) -> Result<(), ActorProcessingErr> {
         self.starting = None;
+        // A part that has failed already was nobody's when its end was told.
+        let actors = [metering.brands.get_status(), metering.ledger.get_status()];
+        let has_failed = actors.iter().any(|status| *status >= ActorStatus::Stopping)
+            || metering.intake.is_finished();
         self.metering = Some(metering);
+        if has_failed {
+            return self.failed(me, "a part of it failed at once").await;
+        }
         self.arguments.health.well(Component::Metering);
         tracing::info!("metering has started");
+        Ok(())
+    }
+
+    fn feeds(&self, ledger: ActorId) -> bool {
+        self.metering.as_ref().is_some_and(|metering| metering.ledger.get_id() == ledger)
     }
 
     async fn failed(
@@ -171,7 +196,7 @@ impl EngineState {
             let _ = actor.wait(Some(std::time::Duration::from_secs(5))).await;
         }
         // The lock goes last, when the writer can write no more.
-        metering.lock.abort();
+        drop(metering.lock);
     }
 
     /// Ends the subtree in order: no new chunks, the last ones committed and acknowledged.
@@ -185,7 +210,7 @@ impl EngineState {
         metering.flight.idle().await;
         metering.brands.get_cell().stop(None);
         let _ = metering.ledger.get_cell().drain_and_wait(None).await;
-        metering.lock.abort();
+        drop(metering.lock);
     }
 
     fn is_mine(&self, who: &ActorCell) -> bool {
@@ -193,4 +218,10 @@ impl EngineState {
             [metering.brands.get_id(), metering.ledger.get_id()].contains(&who.get_id())
         })
     }
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

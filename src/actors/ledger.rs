@@ -144,7 +144,10 @@ impl LedgerState {
         let mut wait = Backoff::new();
         loop {
             fail::fail_point!(&format!("commit {:?}", self.arguments.cursor.stream));
-            match self.writer.commit(commit).await {
+            let late = self.tell_when_late();
+            let outcome = self.writer.commit(commit).await;
+            late.abort();
+            match outcome {
                 Ok(()) => break,
                 Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
                 Err(error) => return Err(error),
@@ -157,6 +160,16 @@ impl LedgerState {
         cursor.entry = commit.entry;
         cursor.chunk = commit.chunk;
         Ok(())
+    }
+
+    /// Says so if a commit takes so long that people should know.
+    fn tell_when_late(&self) -> tokio::task::JoinHandle<()> {
+        const LATE: Duration = Duration::from_secs(5);
+        let health = Arc::clone(&self.arguments.health);
+        tokio::spawn(async move {
+            tokio::time::sleep(LATE).await;
+            health.ill(Component::Database, "a commit has had no answer for 5 s");
+        })
     }
 
     async fn suspected_contents(

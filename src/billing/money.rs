@@ -110,6 +110,7 @@ impl Money {
     }
 
     /// The exact opposite.
+    #[must_use]
     pub fn opposite(self) -> Self {
         let mut amount = self.amount;
         amount.set_sign_negative(self.amount.is_sign_positive());

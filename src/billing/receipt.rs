@@ -32,11 +32,12 @@ pub enum Reason {
     ExpiryOrder,
     UnknownBrand,
     UnknownPredicate,
+    Subject,
     Poison,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 23] = [
         Reason::Empty,
         Reason::TooLarge,
         Reason::Encoding,
@@ -58,6 +59,7 @@ impl Reason {
         Reason::ExpiryOrder,
         Reason::UnknownBrand,
         Reason::UnknownPredicate,
+        Reason::Subject,
         Reason::Poison,
     ];
 
@@ -85,6 +87,7 @@ impl Reason {
             Reason::ExpiryOrder => "expiry_order",
             Reason::UnknownBrand => "unknown_brand",
             Reason::UnknownPredicate => "unknown_predicate",
+            Reason::Subject => "subject",
             Reason::Poison => "poison",
         }
     }

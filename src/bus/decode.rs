@@ -18,6 +18,9 @@ pub struct Limits {
     pub future_max: TimeDelta,
 }
 
+/// How far the time of a failed proof may lie from the event's store time.
+const FAILED_AWAY_MAX: TimeDelta = TimeDelta::days(400);
+
 /// Reads an event of `proofs.verified` and hands its receipt to `take`, while its texts are borrowed.
 ///
 /// # Errors
@@ -64,9 +67,12 @@ pub fn failure(payload: &[u8], received_at: DateTime<Utc>, limits: &Limits) -> F
         _ => None,
     };
     let error_code = error_code.filter(|code| ids::is_name(code, ids::NAME_BYTES_MAX));
+    // A time far from the event's own says nothing, and would let the tally grow without bound.
     let failed_at = failed_at
         .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
-        .map_or(received_at, |at| at.to_utc());
+        .map(|at| at.to_utc())
+        .filter(|at| at.signed_duration_since(received_at).abs() <= FAILED_AWAY_MAX)
+        .unwrap_or(received_at);
     FailureKey {
         failed_on: failed_at.date_naive(),
         predicate: predicate.map_or_else(|| UNKNOWN.to_owned(), |predicate| predicate.to_string()),

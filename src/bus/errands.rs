@@ -6,6 +6,7 @@
 
 use std::str::FromStr;
 
+use billing::receipt::Reason;
 use bytes::Bytes;
 use chrono_tz::Tz;
 
@@ -107,7 +108,9 @@ impl Intake {
                     still_rejected.push((rejection.rejection_no, refusal.reason));
                 }
                 // Its names were numbered just now, unless a limit was reached meanwhile.
-                Err(NotCounted::NewName) => {}
+                Err(NotCounted::NewName) => {
+                    still_rejected.push((rejection.rejection_no, Reason::UnknownBrand));
+                }
             }
         }
         let source = Source::Retry { request_no, asked_by, rejections, still_rejected };

@@ -7,15 +7,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use billing::receipt::Reason;
 use ractor::ActorRef;
 use tokio::sync::{Semaphore, watch};
 
 use super::Bus;
 use super::caution::{Caution, STRETCH};
+use super::identity;
 use super::pull::{self, Delivery, Doubt, Pull};
 use super::requests::Bell;
 use super::sorter::{NewName, Sorter};
-use crate::actors::chunk::{ChunkBuilder, ChunkNo, RunKind, Source};
+use crate::actors::chunk::{ChunkBuilder, ChunkNo, Rejected, RunKind, Source};
 use crate::actors::flight::{Credit, Flight};
 use crate::actors::ledger::LedgerMsg;
 use crate::store::{self, Store, cursor};
@@ -62,10 +64,14 @@ impl Intake {
         const WAIT_FIRST: Duration = Duration::from_millis(50);
         const WAIT_MAX: Duration = Duration::from_secs(5);
         let mut wait = WAIT_FIRST;
+        let (mut in_vain_at, mut in_vain) = (-1, 0);
         while !*self.stop.borrow() {
             self.flight.idle().await;
             let Some(cursor) = self.cursor().await? else { continue };
-            let doubt = match Pull::open(&self.bus, &self.config.pull, cursor.sequence + 1).await {
+            if cursor.sequence != in_vain_at {
+                (in_vain_at, in_vain) = (cursor.sequence, 0);
+            }
+            let doubt = match self.open(&cursor).await {
                 Ok(mut pull) => {
                     self.health.well(Component::Bus);
                     tracing::info!(after = cursor.sequence, "reading the stream");
@@ -81,6 +87,10 @@ impl Intake {
                 }
                 Err(doubt) => doubt,
             };
+            in_vain += 1;
+            if in_vain >= UNREADABLE_FROM && self.reject_unreadable(&cursor).await {
+                continue;
+            }
             self.metrics.recovered();
             self.health.ill(Component::Bus, doubt.to_string());
             tracing::warn!(%doubt, wait_ms = wait.as_millis(), "reading begins again at the cursor");
@@ -88,6 +98,37 @@ impl Intake {
             wait = (wait * 2).min(WAIT_MAX);
         }
         Ok(())
+    }
+
+    async fn open(&self, cursor: &cursor::Cursor) -> Result<Pull, Doubt> {
+        identity::check(&self.bus.jetstream, &self.config.pull.stream, cursor).await?;
+        Pull::open(&self.bus, &self.config.pull, cursor.sequence + 1).await
+    }
+
+    /// Lets a chunk fly that rejects the message after the cursor, if that is one which the client
+    /// cannot be sent. True if it is.
+    async fn reject_unreadable(&mut self, cursor: &cursor::Cursor) -> bool {
+        let sequence = cursor.sequence + 1;
+        let stream = &self.config.pull.stream;
+        let found = identity::unreadable(&self.bus.jetstream, stream, sequence).await;
+        let Some(message) = found else { return false };
+        tracing::warn!(sequence, "a message whose subject is not UTF-8 is rejected");
+        let Some(credit) = self.credit().await else { return false };
+        let mut builder = ChunkBuilder::new(self.number(), cursor.epoch, STREAM_SOURCE);
+        let stored_at = message.time;
+        builder.reject(Rejected {
+            sequence,
+            stored_at,
+            subject: message.subject.to_string(),
+            reason: Reason::Subject,
+            detail: "the subject is not UTF-8".to_owned(),
+            brand_id: None,
+            receipt_id: None,
+            raw: message.payload,
+        });
+        let source = Source::Stream { before: cursor.sequence, last: sequence, stored_at };
+        self.flight.begin(builder.finish(source, None), credit);
+        true
     }
 
     /// Reads, chunk by chunk, after `position`. Ends without error when told to stop.
@@ -195,7 +236,8 @@ impl Intake {
     }
 
     async fn number_names(&self, deliveries: &[Delivery]) -> Result<(), Doubt> {
-        let payloads = deliveries.iter().map(|delivery| (&delivery.payload, delivery.stored_at));
+        let metered = deliveries.iter().filter(|delivery| self.sorter.is_metered(delivery));
+        let payloads = metered.map(|delivery| (&delivery.payload, delivery.stored_at));
         self.sorter
             .number_names(&self.store, payloads, &self.health)
             .await
@@ -221,6 +263,9 @@ impl Intake {
     /// The cursor, or nothing if the database was away and some time has passed.
     async fn cursor(&mut self) -> Result<Option<cursor::Cursor>, store::Error> {
         match cursor::read(&self.store.pool).await {
+            Ok(cursor) if cursor.fence != self.fence => {
+                Err(store::Error::Stale { fence: self.fence })
+            }
             Ok(cursor) => {
                 self.health.well(Component::Database);
                 Ok(Some(cursor))
@@ -242,6 +287,9 @@ impl Intake {
         }
     }
 }
+
+/// After so many recoveries at one position it is looked at by another way.
+const UNREADABLE_FROM: u32 = 3;
 
 /// The ledger's number for a row that came from the stream.
 const STREAM_SOURCE: i16 = 0;

@@ -3,6 +3,7 @@
 mod caution;
 pub mod decode;
 mod errands;
+pub mod identity;
 pub mod intake;
 pub mod publish;
 pub mod pull;

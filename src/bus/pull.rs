@@ -20,6 +20,8 @@ pub struct Config {
     pub consumer: String,
     /// Messages asked for at a time; half as many again may be on their way.
     pub messages: usize,
+    /// Bytes asked for at a time; more if the server takes longer messages.
+    pub bytes: usize,
     /// How often the server says that it is there when it has nothing to send.
     pub heartbeat: Duration,
     /// Messages that may be delivered and not yet acknowledged.
@@ -31,6 +33,12 @@ pub struct Config {
 pub enum Doubt {
     #[error("the consumer cannot be made: {0}")]
     Consumer(String),
+    /// What it says is for a person to decide; reading is tried again in case the stream comes back.
+    #[error(
+        "the stream is not the one that was metered, it was re-created or restored: {0}; nothing is \
+         metered until it is the same again"
+    )]
+    Identity(String),
     #[error("the connection was lost and made again")]
     Reconnected,
     #[error("the subscription has ended")]
@@ -82,6 +90,9 @@ const EXPIRES: Duration = Duration::from_secs(30);
 /// Longer than any commit, so that nothing is delivered twice for slowness alone.
 const ACK_WAIT: Duration = Duration::from_secs(600);
 
+/// What a message has beside its payload, at most.
+const SUBJECTS_BYTES_MAX: usize = 64 << 10;
+
 impl Pull {
     /// Makes the consumer anew, to begin with `sequence`, and asks for the first messages. What an
     /// earlier reader was sent and did not commit is so delivered at once, not after its ack wait,
@@ -99,8 +110,11 @@ impl Pull {
             .subscribe(inbox.clone())
             .await
             .map_err(|error| Doubt::Consumer(error.to_string()))?;
+        // A request that the next message does not fit would be answered with nothing, for ever.
+        let longest = bus.client.server_info().max_payload.saturating_add(SUBJECTS_BYTES_MAX);
+        let config = Config { bytes: config.bytes.max(longest), ..config.clone() };
         let mut pull = Self {
-            config: config.clone(),
+            config,
             consumer,
             subscriber,
             inbox,
@@ -156,6 +170,7 @@ impl Pull {
         let request = BatchConfig {
             batch: self.config.messages,
             expires: Some(EXPIRES),
+            max_bytes: self.config.bytes,
             idle_heartbeat: self.config.heartbeat,
             ..BatchConfig::default()
         };
@@ -196,8 +211,10 @@ impl Pull {
     fn status(&mut self, status: StatusCode, message: &Message) -> Result<(), Doubt> {
         match status {
             StatusCode::IDLE_HEARTBEAT => Ok(()),
-            // The request has expired; the server says how much of it was left.
-            StatusCode::TIMEOUT => {
+            // The request has expired, or its bytes are used up; the server says how much was left.
+            StatusCode::TIMEOUT | StatusCode::REQUEST_TERMINATED
+                if status == StatusCode::TIMEOUT || is_used_up(message) =>
+            {
                 let left = message
                     .headers
                     .as_ref()
@@ -213,6 +230,11 @@ impl Pull {
             }
         }
     }
+}
+
+/// True if a request ended since the next message does not fit its bytes.
+fn is_used_up(message: &Message) -> bool {
+    message.description.as_deref().is_some_and(|text| text.contains("Exceeds MaxBytes"))
 }
 
 async fn make_consumer(bus: &Bus, config: &Config, sequence: i64) -> Result<PullConsumer, Doubt> {

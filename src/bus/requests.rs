@@ -35,9 +35,7 @@ impl Bell {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             };
-            if listener.listen(requests::CHANNEL).await.is_err() {
-                continue;
-            }
+            let _ = listener.listen(requests::CHANNEL).await;
             // A notification, or nothing for some time: look. An error: listen anew.
             while let Ok(Ok(_)) | Err(_) = tokio::time::timeout(LOOK_EVERY, listener.recv()).await {
                 self.ring();

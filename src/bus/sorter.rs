@@ -88,13 +88,18 @@ impl Sorter {
         chunk.reject(Rejected {
             sequence: delivery.sequence,
             stored_at: delivery.stored_at,
-            subject: delivery.subject.to_string(),
+            subject: printable(&delivery.subject),
             reason: Reason::Poison,
             detail: text,
             brand_id: None,
             receipt_id: None,
             raw: delivery.payload.clone(),
         });
+    }
+
+    /// True if the message is metered, so that its names may be numbered.
+    pub fn is_metered(&self, delivery: &Delivery) -> bool {
+        !delivery.is_encoded && is_below(&delivery.subject, &self.config.verified)
     }
 
     /// Reads a payload and adds it to the chunk if it can be counted.
@@ -207,7 +212,7 @@ impl Sorter {
         Rejected {
             sequence: delivery.sequence,
             stored_at: delivery.stored_at,
-            subject: delivery.subject.to_string(),
+            subject: printable(&delivery.subject),
             reason: refusal.reason,
             detail: refusal.detail,
             brand_id,
@@ -215,6 +220,11 @@ impl Sorter {
             raw: delivery.payload.clone(),
         }
     }
+}
+
+/// A subject as it can be stored and shown: NATS lets control characters pass, PostgreSQL not all.
+fn printable(subject: &str) -> String {
+    subject.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 #[derive(Default)]

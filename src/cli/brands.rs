@@ -20,7 +20,7 @@ pub enum Brands {
     Set {
         brand: String,
         /// What people call it
-        #[arg(long)]
+        #[arg(long, value_parser = display_name)]
         name: Option<String>,
         /// IANA zone of its usage days, for example Europe/Berlin; its usage is rebuilt
         #[arg(long)]
@@ -44,9 +44,7 @@ impl Brands {
             }
             Brands::Unpark { brand } => unpark(&store, brand).await,
             Brands::Set { brand, name, zone } => {
-                if brands::profiles(&store.pool, Some(&brand)).await?.is_empty() {
-                    return Err(no_such(&brand));
-                }
+                must_exist(&store, &brand).await?;
                 if let Some(name) = &name {
                     brands::set_display_name(&store.pool, &brand, name).await?;
                     eprintln!("{brand} is called {name}");
@@ -67,11 +65,25 @@ impl Brands {
 }
 
 async fn unpark(store: &Store, brand: String) -> anyhow::Result<()> {
-    if brands::profiles(&store.pool, Some(&brand)).await?.is_empty() {
-        return Err(no_such(&brand));
-    }
+    must_exist(store, &brand).await?;
     let answer = events::ask_engine(store, &Ask::Unpark { brand: brand.clone() }).await?;
     eprintln!("{brand}: {answer}");
+    Ok(())
+}
+
+/// 1 to 200 characters, as the database has it.
+fn display_name(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1..=200 => Ok(text.to_owned()),
+        count => Err(format!("a name has 1 to 200 characters, not {count}")),
+    }
+}
+
+/// Refuses a brand that is not known.
+pub async fn must_exist(store: &Store, brand: &str) -> anyhow::Result<()> {
+    if brands::profiles(&store.pool, Some(brand)).await?.is_empty() {
+        return Err(no_such(brand));
+    }
     Ok(())
 }
 

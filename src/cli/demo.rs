@@ -10,8 +10,8 @@ use clap::Args;
 use secrecy::SecretString;
 
 use super::output::Output;
-use super::{events, invoices, progress, stream, usage};
-use crate::bus::Bus;
+use super::{Problem, events, invoices, progress, stream, usage};
+use crate::bus::{Bus, streams};
 use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::local::{Binaries, DATABASE, Stack};
@@ -28,7 +28,7 @@ pub struct Demo {
     #[arg(long, value_name = "DATA")]
     keep: Option<PathBuf>,
     /// Events of the month
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     count: u64,
     /// Another seed makes other events
     #[arg(long, default_value_t = 1)]
@@ -41,58 +41,79 @@ const BRANDS: u32 = 5;
 const PREVIEWED_BRAND: &str = "acme-textiles";
 
 impl Demo {
-    pub async fn run(self, output: Output) -> anyhow::Result<()> {
+    pub async fn run(self) -> anyhow::Result<()> {
         step("starting a private nats-server and PostgreSQL");
         let stack = Stack::start(&Binaries::find()?, self.keep.clone())?;
         let config = config(&stack);
         super::log(&config)?;
-        let outcome = self.show(&config, output).await;
+        let outcome = self.show(&config).await;
         drop(stack);
         outcome
     }
 
-    async fn show(&self, config: &Config, output: Output) -> anyhow::Result<()> {
+    async fn show(&self, config: &Config) -> anyhow::Result<()> {
         let bus = super::bus(config).await?;
         stream::ensure(&bus.jetstream, config).await?;
         step("starting the engine");
         let mut engine = Engine::start(engine::Config::of(config)).await?;
         let outcome = tokio::select! {
-            outcome = self.tour(config, &bus, engine.admin, output) => outcome,
+            outcome = self.tour(config, &bus, engine.admin) => outcome,
+            () = super::serve::told_to_stop() => Ok(()),
             () = engine.failed() => Err(anyhow::anyhow!("the engine has ended; its log says why")),
         };
         engine.stop().await;
         outcome
     }
 
-    async fn tour(
-        &self,
-        config: &Config,
-        bus: &Bus,
-        admin: SocketAddr,
-        output: Output,
-    ) -> anyhow::Result<()> {
+    async fn tour(&self, config: &Config, bus: &Bus, admin: SocketAddr) -> anyhow::Result<()> {
         let store = super::store(config)?;
         let spec = Spec { seed: self.seed, count: self.count, brands: BRANDS, ..Spec::default() };
         let month = spec.from.date_naive();
-        if is_new(&store).await {
+        if self.is_to_publish(bus, config).await? {
             step(&format!("publishing {} events of {}", self.count, month.format("%B %Y")));
             let mut generator = Generator::new(&spec)?;
             events::publish(bus.client.clone(), &config.nats.subjects, &mut generator).await?;
+            self.note_published()?;
         } else {
             step("this folder has been metered before; nothing is published again");
         }
         meter(&bus.jetstream, config, &store).await?;
-        show_usage(&store, output).await?;
+        show_usage(&store).await?;
         step("what one brand would pay for the month, at the network's price list\n");
         let brand = BrandId::new(PREVIEWED_BRAND).context("the demo's brand has a good id")?;
-        invoices::preview(config, &store, &brand, month, output).await?;
+        invoices::preview(config, &store, &brand, month, Output::Table).await?;
         show_conservation(&store).await?;
-        eprintln!("\nmetrics  http://{admin}/metrics\nhealth   http://{admin}/readyz");
         if !self.exit {
+            eprintln!("\nmetrics  http://{admin}/metrics\nhealth   http://{admin}/readyz");
             show_what_to_try(config);
-            super::serve::told_to_stop().await;
+            std::future::pending::<()>().await;
         }
         Ok(())
+    }
+
+    /// The file that says that the whole month was published into the kept folder.
+    fn mark(&self) -> Option<PathBuf> {
+        self.keep.as_ref().map(|folder| folder.join("published"))
+    }
+
+    fn note_published(&self) -> anyhow::Result<()> {
+        let Some(mark) = self.mark() else { return Ok(()) };
+        std::fs::write(&mark, self.count.to_string())
+            .with_context(|| format!("{} cannot be written", mark.display()))
+    }
+
+    /// False if the kept folder has a whole month already; refused if it has a part of one.
+    async fn is_to_publish(&self, bus: &Bus, config: &Config) -> anyhow::Result<bool> {
+        let info = streams::info(&bus.jetstream, &config.nats.stream).await?;
+        if info.context("the stream is gone")?.state.last_sequence == 0 {
+            return Ok(true);
+        }
+        if self.mark().is_some_and(|mark| mark.exists()) {
+            return Ok(false);
+        }
+        let text = "this folder has a part of a month, from a demo that was interrupted; remove it or \
+            keep the data in another one";
+        Err(Problem::Refused(text.to_owned()).into())
     }
 }
 
@@ -126,11 +147,6 @@ fn config(stack: &Stack) -> Config {
     config
 }
 
-/// True if the database has metered nothing. One that is not migrated yet has not.
-async fn is_new(store: &Store) -> bool {
-    cursor::read(&store.pool).await.map_or(true, |cursor| cursor.sequence == 0)
-}
-
 /// Waits until the cursor has reached the end of the stream.
 async fn meter(
     jetstream: &async_nats::jetstream::Context,
@@ -138,9 +154,8 @@ async fn meter(
     store: &Store,
 ) -> anyhow::Result<()> {
     const LOOK_EVERY: Duration = Duration::from_millis(100);
-    let info = crate::bus::streams::info(jetstream, &config.nats.stream)
-        .await?
-        .context("the stream is gone")?;
+    let info =
+        streams::info(jetstream, &config.nats.stream).await?.context("the stream is gone")?;
     let bar = progress::bar("metering", info.state.last_sequence);
     loop {
         let metered = cursor::read(&store.pool).await.map_or(0, |cursor| cursor.sequence);
@@ -154,11 +169,11 @@ async fn meter(
     }
 }
 
-async fn show_usage(store: &Store, output: Output) -> anyhow::Result<()> {
+async fn show_usage(store: &Store) -> anyhow::Result<()> {
     step("usage by brand and predicate\n");
     let query = Query { by: vec![Dimension::Brand, Dimension::Predicate], ..Query::default() };
     let rows = crate::store::usage::query(&store.pool, &query).await?;
-    usage::listing(&query, &rows).print(output)
+    usage::listing(&query, &rows).print(Output::Table)
 }
 
 async fn show_conservation(store: &Store) -> anyhow::Result<()> {

@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use clap::{Args, Subcommand};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{Cell, Listing, Output};
 use super::{Problem, progress};
@@ -128,9 +129,8 @@ pub enum Rejected {
     List {
         #[command(flatten)]
         which: Which,
-        /// `open`, `retried`, `dismissed` or `any`
-        #[arg(long, default_value = "open")]
-        state: String,
+        #[arg(long, value_enum, default_value_t)]
+        state: State,
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: i64,
@@ -148,12 +148,33 @@ pub enum Rejected {
         #[command(flatten)]
         which: Which,
         /// Why; kept with the rejection
-        #[arg(long = "because", value_name = "REASON")]
+        #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
         why: String,
     },
 }
 
-/// Which rejections are meant; all that are open if nothing is said.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum State {
+    #[default]
+    Open,
+    Retried,
+    Dismissed,
+    Any,
+}
+
+impl State {
+    fn filter(self) -> Option<String> {
+        let state = match self {
+            State::Open => "open",
+            State::Retried => "retried",
+            State::Dismissed => "dismissed",
+            State::Any => return None,
+        };
+        Some(state.to_owned())
+    }
+}
+
+/// Which rejections are meant.
 #[derive(Debug, Args)]
 pub struct Which {
     /// Numbers of rejections
@@ -164,6 +185,9 @@ pub struct Which {
     /// Only those that name this brand
     #[arg(long)]
     brand: Option<String>,
+    /// All that are open
+    #[arg(long, conflicts_with_all = ["numbers", "reason", "brand"])]
+    all: bool,
 }
 
 impl Events {
@@ -178,6 +202,7 @@ impl Events {
                 let config = config()?;
                 let bus = super::bus(&config).await?;
                 let mut generator = Generator::new(&spec.spec())?;
+                let truth = open_truth(truth)?;
                 let stored = publish(bus.client, &config.nats.subjects, &mut generator).await?;
                 eprintln!("{stored} events published");
                 write_truth(&generator, truth)
@@ -199,6 +224,7 @@ impl Events {
 
 fn generate(spec: &Spec, file: &Path, truth: Option<PathBuf>) -> anyhow::Result<()> {
     let mut generator = Generator::new(spec)?;
+    let truth = open_truth(truth)?;
     let bar = progress::bar("generating", spec.count);
     let mut out: Box<dyn Write> = if file == Path::new("-") {
         Box::new(BufWriter::new(std::io::stdout().lock()))
@@ -216,10 +242,15 @@ fn generate(spec: &Spec, file: &Path, truth: Option<PathBuf>) -> anyhow::Result<
     write_truth(&generator, truth)
 }
 
-fn write_truth(generator: &Generator, file: Option<PathBuf>) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    let out =
-        File::create(&file).with_context(|| format!("{} cannot be written", file.display()))?;
+/// Opened before the long work, so that a wrong path is known at once.
+fn open_truth(file: Option<PathBuf>) -> anyhow::Result<Option<File>> {
+    let Some(file) = file else { return Ok(None) };
+    let out = File::create(&file);
+    Ok(Some(out.with_context(|| format!("{} cannot be written", file.display()))?))
+}
+
+fn write_truth(generator: &Generator, out: Option<File>) -> anyhow::Result<()> {
+    let Some(out) = out else { return Ok(()) };
     serde_json::to_writer_pretty(BufWriter::new(out), &generator.truth())?;
     Ok(())
 }
@@ -280,8 +311,8 @@ impl Rejected {
     async fn run(self, store: &Store, output: Output) -> anyhow::Result<()> {
         match self {
             Rejected::List { which, state, limit, raw } => {
-                let state = (state != "any").then_some(state);
-                let found = rejections::list(&store.pool, &which.filter(state, 0, limit)).await?;
+                let filter = which.filter(state.filter(), 0, limit);
+                let found = rejections::list(&store.pool, &filter).await?;
                 list(&found, raw).print(output)
             }
             Rejected::Retry { which } => {
@@ -319,14 +350,15 @@ async fn ask_in_pages(
     ask: impl Fn(Vec<i64>) -> Ask,
 ) -> anyhow::Result<()> {
     const PAGE_ROWS: i64 = 1_000;
+    const PAGE_BYTES: i64 = 4 << 20;
+    if !which.all && which.numbers.is_empty() && which.reason.is_none() && which.brand.is_none() {
+        let text = "say which rejections: numbers, --reason, --brand, or --all";
+        return Err(Problem::Refused(text.to_owned()).into());
+    }
     let mut after = 0;
     loop {
         let filter = which.filter(Some("open".to_owned()), after, PAGE_ROWS);
-        let numbers: Vec<i64> = rejections::list(&store.pool, &filter)
-            .await?
-            .iter()
-            .map(|rejection| rejection.rejection_no)
-            .collect();
+        let numbers = rejections::numbers(&store.pool, &filter, PAGE_BYTES).await?;
         let Some(&last) = numbers.last() else {
             if after == 0 {
                 let text = "no open rejection is meant; `prooftally events rejected list` has them";

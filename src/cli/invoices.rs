@@ -36,7 +36,9 @@ impl Invoices {
         let day = period.unwrap_or_else(|| chrono::Utc::now().date_naive());
         let brand = BrandId::new(&brand)
             .ok_or_else(|| Problem::NotFound(format!("{brand:?} cannot be a brand's id")))?;
-        preview(config, &super::store(config)?, &brand, day, output).await
+        let store = super::store(config)?;
+        super::brands::must_exist(&store, brand.as_str()).await?;
+        preview(config, &store, &brand, day, output).await
     }
 }
 

@@ -20,9 +20,11 @@ impl Local {
     pub async fn run(self) -> anyhow::Result<()> {
         let Local::Up { data } = self;
         let stack = Stack::start(&Binaries::find()?, data)?;
-        // As variables, so that the lines can be pasted into a shell that then runs the engine.
+        // One nats-server holds one replica. As variables, so that the lines can be pasted into a shell that then runs the engine.
         println!("export PROOFTALLY__NATS__URL={}", stack.nats_url());
         println!("export PROOFTALLY__DATABASE__URL={}", stack.postgres_url());
+        println!("export PROOFTALLY__NATS__ORIGIN__REPLICAS=1");
+        println!("export PROOFTALLY__NATS__MIRROR__REPLICAS=1");
         eprintln!("running until Ctrl-C");
         super::serve::told_to_stop().await;
         drop(stack);

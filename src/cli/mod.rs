@@ -131,7 +131,7 @@ impl Command {
         let load = || load(config.clone());
         match self.noun {
             Noun::Serve => serve::serve(&load()?.config).await,
-            Noun::Demo(demo) => demo.run(output).await,
+            Noun::Demo(demo) => demo.run().await,
             Noun::Migrate => migrate(&load()?.config).await,
             Noun::Stream(verb) => verb.run(&load()?.config, output).await,
             Noun::Local(verb) => verb.run().await,

@@ -178,10 +178,15 @@ impl Listing {
             }
         }
         for row in &self.rows {
-            table.add_row(row.iter().map(Cell::shown));
+            table.add_row(row.iter().map(|cell| harmless(&cell.shown())));
         }
         table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Texts come from outside; a terminal would obey control characters among them.
+fn harmless(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 #[cfg(test)]

@@ -15,8 +15,12 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
             anyhow::bail!("the engine failed again and again and has ended; the log says why");
         }
         () = stop => {
-            engine.stop().await;
-            Ok(())
+            tokio::select! {
+                () = engine.stop() => Ok(()),
+                () = told_to_stop() => {
+                    anyhow::bail!("told to stop again; what was in flight is read again next time")
+                }
+            }
         }
     }
 }

@@ -64,6 +64,9 @@ impl Usage {
                     .ok_or_else(|| Problem::NotFound(format!("{id:?} cannot be a brand's id")))
             })
             .transpose()?;
+        if let Some(brand) = &brand {
+            super::brands::must_exist(store, brand.as_str()).await?;
+        }
         let query = Query { by, brand, from: self.from, until: self.until };
         let rows = usage::query(&store.pool, &query).await?;
         listing(&query, &rows).print(output)

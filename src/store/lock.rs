@@ -25,6 +25,15 @@ pub struct EngineLock {
     connection: PgConnection,
 }
 
+/// A lock that is kept until this is dropped.
+pub struct KeptLock(tokio::task::JoinHandle<()>);
+
+impl Drop for KeptLock {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl EngineLock {
     /// Takes the lock, or `None` if another engine holds it.
     ///
@@ -67,18 +76,20 @@ impl EngineLock {
         Ok(evicted > 0)
     }
 
-    /// Says every now and then that this engine lives. Takes the lock again if its connection was
-    /// lost, unless another engine has it by then: that one has also taken a new fence.
-    pub async fn keep(mut self, store: Store) {
-        loop {
-            tokio::time::sleep(BEAT_EVERY).await;
-            if let Err(error) = self.beat().await {
-                tracing::debug!(%error, "the lock's connection was lost");
-                if let Ok(Some(lock)) = Self::try_take(&store).await {
-                    self = lock;
+    /// Holds the lock and says every now and then that this engine lives. Takes the lock again if its
+    /// connection was lost, unless another engine has it by then: that one has also taken a new fence.
+    pub fn keep(mut self, store: Store) -> KeptLock {
+        KeptLock(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(BEAT_EVERY).await;
+                if let Err(error) = self.beat().await {
+                    tracing::debug!(%error, "the lock's connection was lost");
+                    if let Ok(Some(lock)) = Self::try_take(&store).await {
+                        self = lock;
+                    }
                 }
             }
-        }
+        }))
     }
 
     async fn beat(&mut self) -> Result<(), Error> {

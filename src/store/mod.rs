@@ -53,12 +53,20 @@ pub enum Error {
     /// What is stored contradicts itself.
     #[error("{0}")]
     Corrupt(String),
+    #[error("the database has no schema, or an older one: run `prooftally migrate`")]
+    NotMigrated(#[source] sqlx::Error),
     #[error("the database's schema cannot be brought up to date")]
     Migration(#[source] sqlx::migrate::MigrateError),
 }
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        /// A table or a column that is not there.
+        const MISSING: [&str; 2] = ["42P01", "42703"];
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        if code.is_some_and(|code| MISSING.contains(&&*code)) {
+            return Self::NotMigrated(error);
+        }
         if is_unavailable(&error) { Self::Unavailable(error) } else { Self::Refused(error) }
     }
 }

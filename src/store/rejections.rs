@@ -93,20 +93,23 @@ pub(super) async fn settle(
     transaction: &mut PgTransaction<'_>,
     settlements: &[Settlement],
 ) -> Result<(), Error> {
-    for settlement in settlements {
-        sqlx::query(
-            "update rejection set state = $2, entry = $3, settled_at = now(), settled_by = $4, \
-                settlement = $5 \
-             where rejection_no = $1 and state = 'open'",
-        )
-        .bind(settlement.rejection_no)
-        .bind(settlement.state)
-        .bind(settlement.entry)
-        .bind(&settlement.settled_by)
-        .bind(&settlement.settlement)
-        .execute(&mut **transaction)
-        .await?;
+    if settlements.is_empty() {
+        return Ok(());
     }
+    sqlx::query(
+        "update rejection r set state = s.state, entry = s.entry, settled_at = now(), \
+            settled_by = s.settled_by, settlement = s.settlement \
+         from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[]) \
+            as s (rejection_no, state, entry, settled_by, settlement) \
+         where r.rejection_no = s.rejection_no and r.state = 'open'",
+    )
+    .bind(settlements.iter().map(|of| of.rejection_no).collect::<Vec<_>>())
+    .bind(settlements.iter().map(|of| of.state).collect::<Vec<_>>())
+    .bind(settlements.iter().map(|of| of.entry).collect::<Vec<_>>())
+    .bind(settlements.iter().map(|of| of.settled_by.as_str()).collect::<Vec<_>>())
+    .bind(settlements.iter().map(|of| of.settlement.as_str()).collect::<Vec<_>>())
+    .execute(&mut **transaction)
+    .await?;
     Ok(())
 }
 
@@ -168,6 +171,38 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<
     .fetch_all(executor)
     .await?;
     Ok(rejections)
+}
+
+/// The numbers of the rejections that `filter` names, as many as have `bytes_max` together and at least
+/// one.
+///
+/// # Errors
+/// If the database is away.
+pub async fn numbers(
+    executor: impl PgExecutor<'_>,
+    filter: &Filter,
+    bytes_max: i64,
+) -> Result<Vec<i64>, Error> {
+    let numbers = sqlx::query_scalar(
+        "select rejection_no from ( \
+            select rejection_no, \
+                sum(length(raw)) over (order by rejection_no) - length(raw) as bytes_before \
+            from rejection \
+            where (cardinality($1::bigint[]) = 0 or rejection_no = any($1)) \
+                and ($2::text is null or reason = $2) and ($3::text is null or brand_id = $3) \
+                and ($4::text is null or state = $4) and rejection_no > $5) r \
+         where bytes_before < $7 order by rejection_no limit $6",
+    )
+    .bind(&filter.numbers)
+    .bind(&filter.reason)
+    .bind(&filter.brand)
+    .bind(&filter.state)
+    .bind(filter.after)
+    .bind(filter.limit)
+    .bind(bytes_max)
+    .fetch_all(executor)
+    .await?;
+    Ok(numbers)
 }
 
 /// Open rejections by reason.

@@ -20,8 +20,10 @@ pub enum LogFormat {
 /// # Errors
 /// If `filter` cannot be read, or logging was set up before.
 pub fn log(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    // The actor library opens a span for each actor, which says nothing to people.
-    let filter = EnvFilter::try_new(format!("{filter},ractor=off"))
+    // What the libraries say is for their authors: spans of actors, statements, reconnects, which are
+    // told here in the product's words.
+    let quiet = "ractor=off,sqlx=off,async_nats=off";
+    let filter = EnvFilter::try_new(format!("{quiet},{filter}"))
         .map_err(|error| anyhow::anyhow!("telemetry.log_filter {filter:?}: {error}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,6 +1,8 @@
 //! Tests on real servers: each test has its own nats-server and its own database, and the same
 //! engine that `prooftally serve` runs.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod harness;
 
 mod audit;

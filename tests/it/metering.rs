@@ -3,7 +3,8 @@
 use prooftally::store::cursor;
 use prooftally::workload::Spec;
 
-use crate::harness::{EngineProcess, World};
+use crate::harness::world::admin;
+use crate::harness::{EngineProcess, World, wait_for};
 
 /// The command's whole way: events by the command, an engine of its own process, usage by the command.
 #[tokio::test(flavor = "multi_thread")]
@@ -134,6 +135,70 @@ async fn the_mirror_is_read_like_the_stream() {
     world.wait_for_position(2_000).await;
     engine.stop().await;
     world.assert_equals(&truth).await;
+}
+
+/// Subjects that no text column and no client can take. The second one is sent by hand: the client
+/// would refuse to send it, as it refuses to receive it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_that_cannot_be_stored_or_read_is_rejected_and_stops_nothing() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new().await;
+    world.publish_raw("proofs.verified", [receipt("r-1", "acme")]).await;
+    let address = world.nats.url();
+    let mut socket =
+        tokio::net::TcpStream::connect(address.trim_start_matches("nats://")).await.unwrap();
+    let mut hello = [0; 1];
+    socket.read_exact(&mut hello).await.unwrap();
+    let bytes = b"CONNECT {\"verbose\":false}\r\nPUB proofs.verified.a\0b 4\r\n{bad\r\n\
+        PUB proofs.verified.\xff\xfe 4\r\n{bad\r\nPING\r\n";
+    socket.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"PONG\r\n") {
+        let mut part = [0; 1024];
+        let count = socket.read(&mut part).await.unwrap();
+        assert!(count > 0, "the server has ended the connection");
+        answer.extend_from_slice(&part[..count]);
+    }
+    world.publish_raw("proofs.verified", [receipt("r-2", "acme")]).await;
+    let engine = world.engine().await;
+    world.wait_for_position(4).await;
+    engine.stop().await;
+    let totals = cursor::read(world.pool()).await.unwrap().totals;
+    assert_eq!((totals.counted, totals.rejected), (2, 2));
+    let reasons: Vec<String> = sqlx::query_scalar("select reason from rejection order by sequence")
+        .fetch_all(world.pool())
+        .await
+        .unwrap();
+    assert_eq!(reasons, ["json_syntax", "subject"]);
+    world.assert_conserved().await;
+}
+
+/// A stream that was re-created is not taken for the one that was metered: nothing is read, and the
+/// engine says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_created_anew_is_seen_and_not_read() {
+    let world = World::new().await;
+    let receipts =
+        |from: u32| (from..from + 20).map(|number| receipt(&format!("r-{number}"), "acme"));
+    world.publish_raw("proofs.verified", receipts(0)).await;
+    let engine = world.engine().await;
+    world.wait_until_metered().await;
+    for positions in [5, 20, 30] {
+        world.jetstream().delete_stream("PROOFS").await.unwrap();
+        assert!(world.prooftally(&["stream", "ensure"]).status.success());
+        let events = (0..positions).map(|number| receipt(&format!("s-{number}"), "acme"));
+        world.publish_raw("proofs.verified", events).await;
+        wait_for("the engine says that it is another stream", async || {
+            let (status, body) = admin(&engine, "/readyz").await;
+            let says =
+                body.contains("re-created or restored") || body.contains("before the cursor");
+            (status == 503 && says).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(world.position().await, 20);
+    engine.stop().await;
+    assert_eq!(cursor::read(world.pool()).await.unwrap().totals.counted, 20);
 }
 
 /// An event of the flat shape.

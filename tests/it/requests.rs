@@ -30,7 +30,7 @@ async fn rejections_are_counted_on_retry_and_never_twice() {
     let asked = world.prooftally(&["events", "rejected", "retry", "--reason", "unknown_brand"]);
     let answer = String::from_utf8_lossy(&asked.stdout);
     assert!(answer.contains("1 counted, 1 duplicates, 0 conflicts, 0 still rejected"), "{asked:?}");
-    let again = world.prooftally(&["events", "rejected", "retry"]);
+    let again = world.prooftally(&["events", "rejected", "retry", "--all"]);
     assert_eq!(again.status.code(), Some(4), "nothing is open any more: {again:?}");
     // The next chunk of the stream follows on the retry's entries.
     world.publish_raw("proofs.verified", [receipt("r-new", "yota")]).await;
@@ -47,7 +47,7 @@ async fn a_retry_in_vain_leaves_the_rejection_open() {
     world.publish_raw("proofs.verified", ["{".to_owned()]).await;
     let engine = world.engine().await;
     world.wait_until_metered().await;
-    let asked = world.prooftally(&["events", "rejected", "retry"]);
+    let asked = world.prooftally(&["events", "rejected", "retry", "--all"]);
     let answer = String::from_utf8_lossy(&asked.stdout);
     assert!(answer.contains("0 counted, 0 duplicates, 0 conflicts, 1 still rejected"), "{asked:?}");
     let dismissed =

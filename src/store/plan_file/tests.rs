@@ -116,6 +116,7 @@ amount = "500"
 "#;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one plan with every key, and what it is read as")]
 fn every_key_is_read() {
     let plan = parse(EVERYTHING).unwrap();
     expect![[r#"

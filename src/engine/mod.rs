@@ -1,0 +1,178 @@
+//! The composition root: what is started in which order, and stopped in which.
+//!
+//! Start: admin listener, database (migrations), bus; then the metering subtree: lock, fence, cursor,
+//! directory, keys, actors, intake. Stop: intake, what is in flight, ledger, acknowledgements, pool.
+
+mod metering;
+mod settings;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use ractor::{Actor, ActorRef};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::actors::engine_supervisor::{EngineArguments, EngineMsg, EngineSupervisor};
+use crate::actors::flight::Flight;
+use crate::actors::restart::Limits;
+use crate::bus::requests::Bell;
+use crate::bus::{self, Bus, intake, sorter, streams};
+use crate::store::{self, Store, cursor};
+use crate::telemetry::admin::{self, Admin};
+use crate::telemetry::health::{Component, Health};
+use crate::telemetry::metrics::Metrics;
+pub use settings::{bus_config, store_config, streams_wanted};
+
+/// Everything that an engine needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub store: store::Config,
+    pub migrate_on_start: bool,
+    pub segment_entries: i64,
+    pub bus: bus::Config,
+    pub intake: intake::Config,
+    pub sorter: sorter::Config,
+    pub restart: Limits,
+    /// Failures on the same slice after which a brand's events are parked.
+    pub brand_tries_max: u32,
+    pub admin_listen: SocketAddr,
+    pub metrics_brands_max: usize,
+    pub shutdown_grace: Duration,
+}
+
+/// How long the end of an engine waits for servers to hear of it.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+
+/// An engine that runs.
+pub struct Engine {
+    root: ActorRef<EngineMsg>,
+    ended: tokio::task::JoinHandle<()>,
+    beside: Vec<tokio::task::JoinHandle<()>>,
+    parts: Arc<Parts>,
+    pub admin: SocketAddr,
+}
+
+/// What every life of the metering subtree shares.
+struct Parts {
+    config: Config,
+    store: Store,
+    bus: Bus,
+    bell: Bell,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    /// The flight of the present life, for the gauges.
+    flight: watch::Sender<Option<Flight>>,
+    fence: watch::Sender<Option<i64>>,
+}
+
+impl Engine {
+    /// Starts an engine. Returns as soon as its listener is open; metering begins when database and
+    /// bus are there and no other engine holds the lock, and `/readyz` says what it waits for.
+    ///
+    /// # Errors
+    /// If a URL cannot be read, the listener cannot be opened, or the root cannot be started.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new(config.metrics_brands_max));
+        let health = Arc::new(Health::starting());
+        let listener = TcpListener::bind(config.admin_listen)
+            .await
+            .with_context(|| format!("admin.listen {} cannot be opened", config.admin_listen))?;
+        let admin = listener.local_addr()?;
+        let faces = Admin { health: Arc::clone(&health), metrics: Arc::clone(&metrics) };
+        let mut beside = vec![tokio::spawn(async move {
+            if let Err(error) = admin::serve(listener, faces, std::future::pending()).await {
+                tracing::error!(%error, "the admin listener has ended");
+            }
+        })];
+        let store = Store::new(&config.store)?;
+        let bus = bus::connect(&config.bus, true).await?;
+        let restart = config.restart;
+        let parts = Arc::new(Parts {
+            config,
+            store,
+            bus,
+            bell: Bell::default(),
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
+            flight: watch::Sender::new(None),
+            fence: watch::Sender::new(None),
+        });
+        beside.push(tokio::spawn(parts.bell.clone().listen(parts.store.clone())));
+        beside.push(tokio::spawn(watch_lag(Arc::clone(&parts))));
+        let of_start = Arc::clone(&parts);
+        let arguments = EngineArguments {
+            start: Arc::new(move |root| Box::pin(metering::start(Arc::clone(&of_start), root))),
+            limits: restart,
+            metrics,
+            health,
+        };
+        let (root, ended) = Actor::spawn(None, EngineSupervisor, arguments)
+            .await
+            .map_err(|error| anyhow::anyhow!("the root actor cannot be started: {error}"))?;
+        tracing::info!(%admin, "engine has started");
+        Ok(Self { root, ended, beside, parts, admin })
+    }
+
+    /// Completes when the engine ends by itself: its restart budget is spent.
+    pub async fn failed(&mut self) {
+        let _ = (&mut self.ended).await;
+    }
+
+    /// Stops in order. What cannot be committed within the grace time is left for the next engine,
+    /// which reads it again.
+    pub async fn stop(self) {
+        let grace = self.parts.config.shutdown_grace;
+        tracing::info!(grace_ms = grace.as_millis(), "stopping: finishing what is in flight");
+        let stopped = self.root.call(EngineMsg::Stop, Some(grace)).await;
+        let in_order = stopped.is_ok_and(|answer| answer.is_success());
+        if !in_order {
+            tracing::warn!("not everything was committed in time; the next start reads it again");
+        }
+        for task in self.beside {
+            task.abort();
+        }
+        let fence = *self.parts.fence.borrow();
+        let last_words = async {
+            if let Some(fence) = fence.filter(|_| in_order) {
+                let _ = cursor::note_end(&self.parts.store.pool, fence).await;
+            }
+            let _ = self.parts.bus.client.flush().await;
+            self.parts.store.pool.close().await;
+        };
+        // A server that hangs must not keep the process: nothing depends on these.
+        let _ = tokio::time::timeout(LAST_WORDS_MAX, last_words).await;
+        tracing::info!("engine has stopped");
+    }
+}
+
+/// Measures how far the cursor is behind the stream, now and then.
+async fn watch_lag(parts: Arc<Parts>) {
+    const EVERY: Duration = Duration::from_secs(2);
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Some(flight) = parts.flight.borrow().as_ref() {
+            let (chunks, actors) = flight.load();
+            parts.metrics.load(chunks, actors);
+        }
+        let name = &parts.config.intake.pull.stream;
+        let Ok(Some(info)) = streams::info(&parts.bus.jetstream, name).await else { continue };
+        let Ok(cursor) = cursor::read(&parts.store.pool).await else { continue };
+        let last = i64::try_from(info.state.last_sequence).unwrap_or(i64::MAX);
+        if last < cursor.sequence {
+            let why =
+                format!("the stream ends at {last}, before the cursor at {}", cursor.sequence);
+            parts.health.ill(Component::Bus, why);
+        }
+        let messages = (last - cursor.sequence).max(0);
+        let age = match cursor.stored_at {
+            Some(stored_at) if messages > 0 => chrono::Utc::now() - stored_at,
+            _ => chrono::TimeDelta::zero(),
+        };
+        parts.metrics.lag(messages, age.to_std().unwrap_or_default());
+    }
+}

@@ -1,0 +1,111 @@
+//! What the parts of an engine need, out of the configuration.
+
+use std::time::Duration;
+
+use super::Config;
+use crate::actors::restart::Limits;
+use crate::bus::{self, intake, sorter, streams};
+use crate::{config, store};
+
+/// Entries in a segment of the ledger, fixed when the first engine starts: so many that few partitions
+/// are needed, so few that an index over one is built in a second or two.
+const SEGMENT_ENTRIES: i64 = 3_500_000;
+
+impl Config {
+    /// The parts' settings out of the configuration's.
+    pub fn of(config: &config::Config) -> Self {
+        let milliseconds = Duration::from_millis;
+        let pull = &config.intake;
+        // Delivered and not yet acknowledged: what is asked for, half as much again, and all chunks
+        // in flight; twice that, so that the server never waits for an acknowledgement.
+        let unacknowledged = pull.pull_messages * 2 + pull.chunk_messages_max * (pull.credits + 1);
+        Self {
+            store: store_config(config),
+            migrate_on_start: config.database.migrate_on_start,
+            segment_entries: SEGMENT_ENTRIES,
+            bus: bus_config(config),
+            intake: intake::Config {
+                pull: bus::pull::Config {
+                    stream: config.nats.stream.clone(),
+                    consumer: config.nats.consumer.clone(),
+                    messages: pull.pull_messages,
+                    bytes: 2 * pull.chunk_bytes_max,
+                    heartbeat: milliseconds(pull.heartbeat_ms),
+                    ack_pending_max: i64::try_from(unacknowledged * 2).unwrap_or(i64::MAX),
+                },
+                chunk_messages_max: pull.chunk_messages_max,
+                chunk_bytes_max: pull.chunk_bytes_max,
+                credits: pull.credits,
+            },
+            sorter: sorter::Config {
+                verified: config.nats.subjects.verified.clone(),
+                failed: config.nats.subjects.failed.clone(),
+                limits: bus::decode::Limits {
+                    payload_bytes_max: pull.payload_bytes_max,
+                    future_max: chrono::TimeDelta::milliseconds(
+                        i64::try_from(pull.future_tolerance_ms).unwrap_or(i64::MAX / 2),
+                    ),
+                },
+                brands_max: config.brands.auto_create_max,
+                default_zone: config.brands.default_zone,
+                predicates_max: pull.predicates_max,
+            },
+            restart: Limits {
+                failures_max: config.supervision.restarts_max,
+                window: milliseconds(config.supervision.restart_window_ms),
+                backoff_min: milliseconds(config.supervision.backoff_ms_min),
+            },
+            brand_tries_max: config.supervision.brand_tries_max,
+            admin_listen: config.admin.listen,
+            metrics_brands_max: config.admin.metrics_brands_max,
+            shutdown_grace: milliseconds(config.service.shutdown_grace_ms),
+        }
+    }
+}
+
+/// How the database is reached.
+pub fn store_config(config: &config::Config) -> store::Config {
+    store::Config {
+        url: config.database.url.clone(),
+        connections_max: config.database.connections_max,
+        acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
+        commit_timeout: Duration::from_millis(config.database.commit_timeout_ms),
+    }
+}
+
+/// How the bus is reached.
+pub fn bus_config(config: &config::Config) -> bus::Config {
+    bus::Config {
+        url: config.nats.url.clone(),
+        credentials_file: config.nats.credentials_file.clone(),
+        ping_interval: Duration::from_millis(config.nats.ping_interval_ms),
+    }
+}
+
+/// The streams that should be there, the origin first.
+pub fn streams_wanted(config: &config::Config) -> Vec<streams::Wanted> {
+    let days = |days: u32| Duration::from_secs(u64::from(days) * 86_400);
+    let origin = &config.nats.origin;
+    let mirror = &config.nats.mirror;
+    let mut wanted = vec![streams::Wanted {
+        name: origin.name.clone(),
+        subjects: origin.subjects.clone(),
+        mirror_of: None,
+        messages_max: origin.messages_max,
+        bytes_max: origin.bytes_max,
+        age_max: days(origin.age_max_days),
+        replicas: origin.replicas,
+    }];
+    if mirror.enabled {
+        wanted.push(streams::Wanted {
+            name: mirror.name.clone(),
+            subjects: Vec::new(),
+            mirror_of: Some(origin.name.clone()),
+            messages_max: mirror.messages_max,
+            bytes_max: mirror.bytes_max,
+            age_max: days(mirror.age_max_days),
+            replicas: mirror.replicas,
+        });
+    }
+    wanted
+}
