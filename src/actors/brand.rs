@@ -3,12 +3,13 @@
 //! The actor is a mailbox around [`BrandMeter`]. The meter owns only the tentative keys of chunks in
 //! flight; what is committed it reads from [`Keys`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use billing::receipt::ReceiptKey;
 use billing::usage::usage_day;
 use chrono::NaiveDate;
+use hashbrown::HashMap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::chunk::{Candidate, Chunk, ChunkNo};

@@ -4,13 +4,14 @@
 //! sent again costs nothing. Its ledger rows are encoded while the events are decoded; entry and
 //! usage day, which are decided later, are filled in at fixed places.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use billing::ids::Predicate;
 use billing::receipt::{Content, Reason, ReceiptKey, UsageReceipt};
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, Utc};
+use hashbrown::HashMap;
 
 use crate::store::brands::Brand;
 use crate::store::commit::LEDGER_COLUMNS;

@@ -2,10 +2,10 @@
 //!
 //! The intake looks names up and adds what is new; the ledger looks numbers up.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use billing::ids::{BrandId, Predicate};
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use crate::store::brands::{Brand, NumberedPredicate};

@@ -262,10 +262,14 @@ impl LedgerState {
     fn count(&mut self, chunk: &Chunk, commit: &Commit) {
         let brands: HashMap<i32, &str> =
             chunk.slices.iter().map(|slice| (slice.brand.no, slice.brand.id.as_str())).collect();
-        let directory = &self.arguments.directory;
-        for delta in commit.usage.iter().filter(|delta| delta.receipts > 0) {
-            let predicate = directory.predicate_name(delta.predicate_no);
-            self.arguments.metrics.counted(brands[&delta.brand_no], &predicate, delta.receipts);
+        // Adding up days and results first spares a look-up of their label each.
+        let mut receipts: HashMap<(i32, i32), i64> = HashMap::new();
+        for delta in &commit.usage {
+            *receipts.entry((delta.brand_no, delta.predicate_no)).or_default() += delta.receipts;
+        }
+        for ((brand_no, predicate_no), receipts) in receipts.into_iter().filter(|(_, n)| *n > 0) {
+            let predicate = self.arguments.directory.predicate_name(predicate_no);
+            self.arguments.metrics.counted(brands[&brand_no], &predicate, receipts);
         }
         self.tell_conflicts(commit.conflicts.len());
     }

@@ -211,16 +211,14 @@ impl Pull {
     fn status(&mut self, status: StatusCode, message: &Message) -> Result<(), Doubt> {
         match status {
             StatusCode::IDLE_HEARTBEAT => Ok(()),
-            // The request has expired, or its bytes are used up; the server says how much was left.
-            StatusCode::TIMEOUT | StatusCode::REQUEST_TERMINATED
-                if status == StatusCode::TIMEOUT || is_used_up(message) =>
-            {
+            status if has_ended(status, message) => {
+                // The server says how much of the request was left, or nothing was.
                 let left = message
                     .headers
                     .as_ref()
                     .and_then(|headers| headers.get("Nats-Pending-Messages"))
                     .and_then(|left| left.as_str().parse().ok())
-                    .unwrap_or(self.config.messages);
+                    .unwrap_or(0);
                 self.outstanding = self.outstanding.saturating_sub(left);
                 Ok(())
             }
@@ -232,9 +230,13 @@ impl Pull {
     }
 }
 
-/// True if a request ended since the next message does not fit its bytes.
-fn is_used_up(message: &Message) -> bool {
-    message.description.as_deref().is_some_and(|text| text.contains("Exceeds MaxBytes"))
+/// True if a request has come to its end as requests do: its time is over, its messages have come, or
+/// the next one does not fit its bytes.
+fn has_ended(status: StatusCode, message: &Message) -> bool {
+    const FULL: [&str; 2] = ["Batch Completed", "Exceeds MaxBytes"];
+    let text = message.description.as_deref().unwrap_or_default();
+    status == StatusCode::TIMEOUT
+        || (status == StatusCode::REQUEST_TERMINATED && FULL.iter().any(|full| text.contains(full)))
 }
 
 async fn make_consumer(bus: &Bus, config: &Config, sequence: i64) -> Result<PullConsumer, Doubt> {

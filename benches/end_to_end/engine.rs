@@ -1,0 +1,71 @@
+//! prooftally itself: the whole engine, from the first commit to the last.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use prooftally::config::Config;
+use prooftally::engine::{self, Engine};
+use prooftally::store::usage::{Dimension, Query};
+use prooftally::store::{Store, conservation, cursor, usage};
+use prooftally::workload::{Truth, UsageRow};
+
+use crate::contestant::{Order, Outcome, Watch};
+
+/// Seldom enough to cost nothing; the rate is off by this much at most.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+pub async fn run(order: &Order) -> anyhow::Result<Outcome> {
+    // The schema is there before, as it is in production, so that the cursor can be looked at.
+    let store = order.store()?;
+    store.migrate().await?;
+    let mut connection = store.connect().await?;
+    let mut engine = Engine::start(order.config()).await?;
+    let last = i64::try_from(order.case.count)?;
+    let (mut begun, mut position) = (None, 0);
+    while position < last {
+        tokio::select! {
+            () = engine.failed() => anyhow::bail!("the engine has ended"),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        position = cursor::read(&mut connection).await?.sequence;
+        if position > 0 && begun.is_none() {
+            begun = Some((position, Watch::start(order)?));
+        }
+    }
+    let (first, watch) = begun.context("nothing was committed")?;
+    let outcome = watch.stop(u64::try_from(last - first)?)?;
+    engine.stop().await;
+    Ok(outcome)
+}
+
+/// Where what was counted differs from the truth, or does not add up.
+pub async fn faults(database_url: &str, truth: &Truth) -> anyhow::Result<Vec<String>> {
+    let mut config = Config::default();
+    config.database.url = database_url.into();
+    let store = Store::new(&engine::store_config(&config))?;
+    let by = vec![Dimension::Brand, Dimension::Day, Dimension::Predicate, Dimension::Result];
+    let rows = usage::query(&store.pool, &Query { by, ..Query::default() }).await?;
+    let rows: Option<Vec<UsageRow>> = rows.into_iter().map(truth_row).collect();
+    let mut faults = truth.compare_usage(&rows.context("a usage row lacks a dimension")?);
+    let counted = conservation::count(&store.pool).await?;
+    faults.extend(counted.violations());
+    let totals = &truth.totals;
+    let found = [counted.rows.counted, counted.rows.conflict, counted.rows.rejected];
+    let expected = [totals.counted, totals.conflicts, totals.rejected].map(u64::cast_signed);
+    if found != expected {
+        faults.push(format!("counted, conflicts and rejected are {found:?}, not {expected:?}"));
+    }
+    store.pool.close().await;
+    Ok(faults)
+}
+
+fn truth_row(row: usage::UsageRow) -> Option<UsageRow> {
+    Some(UsageRow {
+        brand: row.brand?,
+        usage_day: row.usage_day?,
+        predicate: row.predicate?,
+        result: row.result?,
+        receipts: u64::try_from(row.receipts).ok()?,
+        duplicates: u64::try_from(row.duplicates?).ok()?,
+    })
+}
