@@ -11,9 +11,10 @@ use super::chunk::{Candidate, Chunk, RunKind, Source};
 use super::directory::Directory;
 use super::flight::Complete;
 use super::keys::Keys;
+use super::outcome::{self, Outcome};
 use crate::store::commit::{
     Commit, DispositionOf, NewConflict, NewDisposition, NewFailures, NewParked, NewRejection,
-    Settlement, Unparked, UsageDelta,
+    UsageDelta,
 };
 use crate::store::copy;
 use crate::store::cursor::Totals;
@@ -124,10 +125,10 @@ impl<'a> Assembly<'a> {
         match &self.chunk.source {
             Source::Stream { .. } => self.dispose(index, candidate, &outcome),
             Source::Retry { asked_by, rejections, .. } => {
-                let settlement = settle(rejections[index], asked_by, &outcome);
+                let settlement = outcome.settlement(rejections[index], asked_by);
                 self.commit.settlements.extend(settlement);
             }
-            Source::Unpark { .. } => self.commit.unparked.extend(unpark(candidate, &outcome)),
+            Source::Unpark { .. } => self.commit.unparked.extend(outcome.unparked(candidate)),
         }
     }
 
@@ -323,7 +324,7 @@ impl<'a> Assembly<'a> {
         match &self.chunk.source {
             Source::Stream { .. } => {}
             Source::Retry { request_no, still_rejected, .. } => {
-                let text = retry_answer(&self.commit, still_rejected.len());
+                let text = outcome::retry_answer(&self.commit, still_rejected.len());
                 self.commit.answer = Some((*request_no, text));
             }
             Source::Unpark { request_no, brand_no, is_last } => {
@@ -345,53 +346,8 @@ impl<'a> Assembly<'a> {
     }
 }
 
-enum Outcome {
-    Counted { entry: i64 },
-    Duplicate,
-    Conflict,
-    Parked,
-}
-
-/// What became of a parked event; nothing if it is parked still.
-fn unpark(candidate: &Candidate, outcome: &Outcome) -> Option<Unparked> {
-    let (outcome, entry) = match outcome {
-        Outcome::Counted { entry } => ("counted", Some(*entry)),
-        Outcome::Duplicate => ("duplicate", None),
-        Outcome::Conflict => ("conflict", None),
-        Outcome::Parked => return None,
-    };
-    Some(Unparked { epoch: candidate.epoch, sequence: candidate.sequence, outcome, entry })
-}
-
 fn predicate(name: &str) -> Predicate<'_> {
     Predicate::parse(name).expect("the directory holds NAME@VERSION")
-}
-
-/// How a retry settles a rejection; not at all if its brand is parked.
-fn settle(rejection_no: i64, asked_by: &str, outcome: &Outcome) -> Option<Settlement> {
-    let (entry, settlement) = match outcome {
-        Outcome::Counted { entry } => (Some(*entry), "counted"),
-        Outcome::Duplicate => (None, "duplicate"),
-        Outcome::Conflict => (None, "conflict"),
-        Outcome::Parked => return None,
-    };
-    Some(Settlement {
-        rejection_no,
-        state: "retried",
-        entry,
-        settled_by: asked_by.to_owned(),
-        settlement: settlement.to_owned(),
-    })
-}
-
-fn retry_answer(commit: &Commit, still_rejected: usize) -> String {
-    let settled = |what: &str| commit.settlements.iter().filter(|s| s.settlement == what).count();
-    format!(
-        "{} counted, {} duplicates, {} conflicts, {still_rejected} still rejected",
-        settled("counted"),
-        settled("duplicate"),
-        settled("conflict")
-    )
 }
 
 /// One delta a key, since an upsert may not touch a row twice.

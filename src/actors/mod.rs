@@ -19,4 +19,5 @@ pub mod engine_supervisor;
 pub mod flight;
 pub mod keys;
 pub mod ledger;
+mod outcome;
 pub mod restart;

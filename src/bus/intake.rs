@@ -64,29 +64,15 @@ impl Intake {
         const WAIT_FIRST: Duration = Duration::from_millis(50);
         const WAIT_MAX: Duration = Duration::from_secs(5);
         let mut wait = WAIT_FIRST;
-        let (mut in_vain_at, mut in_vain) = (-1, 0);
+        // How often reading has begun at this position and in vain.
+        let (mut position, mut in_vain) = (-1, 0);
         while !*self.stop.borrow() {
             self.flight.idle().await;
             let Some(cursor) = self.cursor().await? else { continue };
-            if cursor.sequence != in_vain_at {
-                (in_vain_at, in_vain) = (cursor.sequence, 0);
+            if cursor.sequence != position {
+                (position, in_vain, wait) = (cursor.sequence, 0, WAIT_FIRST);
             }
-            let doubt = match self.open(&cursor).await {
-                Ok(mut pull) => {
-                    self.health.well(Component::Bus);
-                    tracing::info!(after = cursor.sequence, "reading the stream");
-                    let begun = self.next_chunk;
-                    let outcome = self.read(&mut pull, cursor.epoch, cursor.sequence).await;
-                    if self.next_chunk > begun {
-                        wait = WAIT_FIRST;
-                    }
-                    match outcome {
-                        Ok(()) => return Ok(()),
-                        Err(doubt) => doubt,
-                    }
-                }
-                Err(doubt) => doubt,
-            };
+            let Err(doubt) = self.read_from(&cursor).await else { return Ok(()) };
             in_vain += 1;
             if in_vain >= UNREADABLE_FROM && self.reject_unreadable(&cursor).await {
                 continue;
@@ -100,9 +86,13 @@ impl Intake {
         Ok(())
     }
 
-    async fn open(&self, cursor: &cursor::Cursor) -> Result<Pull, Doubt> {
+    /// Reads after the cursor until told to stop, or until there is any doubt.
+    async fn read_from(&mut self, cursor: &cursor::Cursor) -> Result<(), Doubt> {
         identity::check(&self.bus.jetstream, &self.config.pull.stream, cursor).await?;
-        Pull::open(&self.bus, &self.config.pull, cursor.sequence + 1).await
+        let mut pull = Pull::open(&self.bus, &self.config.pull, cursor.sequence + 1).await?;
+        self.health.well(Component::Bus);
+        tracing::info!(after = cursor.sequence, "reading the stream");
+        self.read(&mut pull, cursor.epoch, cursor.sequence).await
     }
 
     /// Lets a chunk fly that rejects the message after the cursor, if that is one which the client

@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use clap::Subcommand;
 
 use super::output::{Cell, Listing, Output};
-use super::{Problem, events};
+use super::{Problem, asking};
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::brands::{self, Profile};
@@ -51,7 +51,7 @@ impl Brands {
                 }
                 if let Some(zone) = zone {
                     let ask = Ask::SetZone { brand: brand.clone(), zone: zone.name().to_owned() };
-                    let answer = events::ask_engine(&store, &ask).await?;
+                    let answer = asking::ask_engine(&store, &ask).await?;
                     eprintln!("{brand} counts its days in {zone}: {answer}");
                 }
                 if name.is_none() && zone.is_none() {
@@ -66,7 +66,7 @@ impl Brands {
 
 async fn unpark(store: &Store, brand: String) -> anyhow::Result<()> {
     must_exist(store, &brand).await?;
-    let answer = events::ask_engine(store, &Ask::Unpark { brand: brand.clone() }).await?;
+    let answer = asking::ask_engine(store, &Ask::Unpark { brand: brand.clone() }).await?;
     eprintln!("{brand}: {answer}");
     Ok(())
 }

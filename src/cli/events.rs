@@ -3,23 +3,20 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use super::output::{Cell, Listing, Output};
-use super::{Problem, progress};
+use super::output::{Listing, Output};
+use super::progress;
+use super::rejected::Rejected;
 use crate::bus::publish::Publisher;
 use crate::config::{Config, Subjects};
-use crate::store::Store;
 use crate::store::commit::NewFailures;
-use crate::store::rejections::{self, Filter, Rejection};
-use crate::store::requests::{self, Answer, Ask};
+use crate::store::rejections;
 use crate::workload::{Generator, Kind, Percent, Spec, line};
 
 #[derive(Debug, Subcommand)]
@@ -121,73 +118,6 @@ impl SpecArguments {
             zone: self.zone,
         }
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Rejected {
-    /// List them
-    List {
-        #[command(flatten)]
-        which: Which,
-        #[arg(long, value_enum, default_value_t)]
-        state: State,
-        /// At most so many
-        #[arg(long, default_value_t = 100)]
-        limit: i64,
-        /// Show the event's bytes too
-        #[arg(long)]
-        raw: bool,
-    },
-    /// Read them again and count what can be counted now
-    Retry {
-        #[command(flatten)]
-        which: Which,
-    },
-    /// Give them up
-    Dismiss {
-        #[command(flatten)]
-        which: Which,
-        /// Why; kept with the rejection
-        #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
-        why: String,
-    },
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum State {
-    #[default]
-    Open,
-    Retried,
-    Dismissed,
-    Any,
-}
-
-impl State {
-    fn filter(self) -> Option<String> {
-        let state = match self {
-            State::Open => "open",
-            State::Retried => "retried",
-            State::Dismissed => "dismissed",
-            State::Any => return None,
-        };
-        Some(state.to_owned())
-    }
-}
-
-/// Which rejections are meant.
-#[derive(Debug, Args)]
-pub struct Which {
-    /// Numbers of rejections
-    numbers: Vec<i64>,
-    /// Only those with this reason
-    #[arg(long)]
-    reason: Option<String>,
-    /// Only those that name this brand
-    #[arg(long)]
-    brand: Option<String>,
-    /// All that are open
-    #[arg(long, conflicts_with_all = ["numbers", "reason", "brand"])]
-    all: bool,
 }
 
 impl Events {
@@ -303,141 +233,6 @@ fn failed(tallies: &[NewFailures]) -> Listing {
             tally.error_code.clone().into(),
             tally.failures.into(),
         ]);
-    }
-    listing
-}
-
-impl Rejected {
-    async fn run(self, store: &Store, output: Output) -> anyhow::Result<()> {
-        match self {
-            Rejected::List { which, state, limit, raw } => {
-                let filter = which.filter(state.filter(), 0, limit);
-                let found = rejections::list(&store.pool, &filter).await?;
-                list(&found, raw).print(output)
-            }
-            Rejected::Retry { which } => {
-                ask_in_pages(store, &which, |numbers| Ask::RetryRejections { numbers }).await
-            }
-            Rejected::Dismiss { which, why } => {
-                ask_in_pages(store, &which, |numbers| Ask::DismissRejections {
-                    numbers,
-                    reason: why.clone(),
-                })
-                .await
-            }
-        }
-    }
-}
-
-impl Which {
-    fn filter(&self, state: Option<String>, after: i64, limit: i64) -> Filter {
-        Filter {
-            numbers: self.numbers.clone(),
-            reason: self.reason.clone(),
-            brand: self.brand.clone(),
-            state,
-            after,
-            limit,
-        }
-    }
-}
-
-/// Asks the engine for the open rejections that are meant, so many at a time that each makes one
-/// chunk.
-async fn ask_in_pages(
-    store: &Store,
-    which: &Which,
-    ask: impl Fn(Vec<i64>) -> Ask,
-) -> anyhow::Result<()> {
-    const PAGE_ROWS: i64 = 1_000;
-    const PAGE_BYTES: i64 = 4 << 20;
-    if !which.all && which.numbers.is_empty() && which.reason.is_none() && which.brand.is_none() {
-        let text = "say which rejections: numbers, --reason, --brand, or --all";
-        return Err(Problem::Refused(text.to_owned()).into());
-    }
-    let mut after = 0;
-    loop {
-        let filter = which.filter(Some("open".to_owned()), after, PAGE_ROWS);
-        let numbers = rejections::numbers(&store.pool, &filter, PAGE_BYTES).await?;
-        let Some(&last) = numbers.last() else {
-            if after == 0 {
-                let text = "no open rejection is meant; `prooftally events rejected list` has them";
-                return Err(Problem::NotFound(text.to_owned()).into());
-            }
-            return Ok(());
-        };
-        after = last;
-        let count = numbers.len();
-        let answer = ask_engine(store, &ask(numbers)).await?;
-        println!("{count} rejections: {answer}");
-    }
-}
-
-/// Writes a request and waits for the engine's answer.
-///
-/// # Errors
-/// [`Problem::Refused`] with the engine's reason; [`Problem::Away`] if no engine answers in time.
-pub async fn ask_engine(store: &Store, ask: &Ask) -> anyhow::Result<String> {
-    const WAIT_MAX: Duration = Duration::from_secs(60);
-    const LOOK_EVERY: Duration = Duration::from_millis(50);
-    let number = requests::ask(&store.pool, ask, &super::operator()).await?;
-    let answered = async {
-        loop {
-            match requests::look(&store.pool, number).await? {
-                Answer::Waiting => tokio::time::sleep(LOOK_EVERY).await,
-                Answer::Done(text) => return Ok(text),
-                Answer::Refused(why) => return Err(anyhow::Error::from(Problem::Refused(why))),
-            }
-        }
-    };
-    tokio::time::timeout(WAIT_MAX, answered).await.unwrap_or_else(|_| {
-        let text = format!(
-            "request {number} is written and no engine has answered it; it is carried out as soon as \
-             one runs (`prooftally serve`)"
-        );
-        Err(Problem::Away(text).into())
-    })
-}
-
-fn list(found: &[Rejection], raw: bool) -> Listing {
-    let mut columns = vec![
-        "rejection",
-        "epoch",
-        "sequence",
-        "stored_at",
-        "subject",
-        "reason",
-        "detail",
-        "brand",
-        "receipt",
-        "state",
-        "entry",
-        "settlement",
-    ];
-    if raw {
-        columns.push("raw");
-    }
-    let mut listing = Listing::new(columns);
-    for rejection in found {
-        let mut cells: Vec<Cell> = vec![
-            rejection.rejection_no.into(),
-            i64::from(rejection.epoch).into(),
-            rejection.sequence.into(),
-            rejection.stored_at.into(),
-            rejection.subject.clone().into(),
-            rejection.reason.clone().into(),
-            rejection.detail.clone().into(),
-            rejection.brand_id.clone().into(),
-            rejection.receipt_id.clone().into(),
-            rejection.state.clone().into(),
-            rejection.entry.into(),
-            rejection.settlement.clone().into(),
-        ];
-        if raw {
-            // Escaped, since the bytes are an outsider's and a terminal would obey some of them.
-            cells.push(rejection.raw.escape_ascii().to_string().into());
-        }
-        listing.row(cells);
     }
     listing
 }

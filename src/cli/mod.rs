@@ -1,6 +1,7 @@
 //! The command line: `prooftally <noun> <verb>`. One file a noun; this one has the whole tree of
 //! commands and the exit codes.
 
+mod asking;
 mod audit;
 mod brands;
 mod config;
@@ -11,6 +12,7 @@ mod local;
 pub mod output;
 mod progress;
 mod receipts;
+mod rejected;
 mod serve;
 mod stream;
 mod usage;
@@ -186,10 +188,4 @@ fn log(config: &Config) -> anyhow::Result<()> {
         crate::config::LogFormat::Json => LogFormat::Json,
     };
     telemetry::log(format, &config.telemetry.log_filter)
-}
-
-/// Who types, for the record of what was asked.
-fn operator() -> String {
-    let user = rustix::process::getuid().as_raw();
-    format!("cli uid {user}")
 }
