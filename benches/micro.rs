@@ -73,7 +73,12 @@ fn sorter() -> Sorter {
 }
 
 fn brand(no: i32, id: &str) -> Brand {
-    Brand { no, id: BrandId::new(id).expect("the workload's ids are good"), zone: Tz::UTC }
+    Brand {
+        no,
+        id: BrandId::new(id).expect("the workload's ids are good"),
+        zone: Tz::UTC,
+        is_parked: false,
+    }
 }
 
 /// Decodes the events, hashes them and encodes their rows.

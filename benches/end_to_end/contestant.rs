@@ -89,7 +89,7 @@ impl Order {
     pub fn config(&self) -> product::Config {
         let mut config = Config::default();
         config.nats.url = self.nats_url.as_str().into();
-        config.nats.stream = STREAM.to_owned();
+        STREAM.clone_into(&mut config.nats.stream);
         config.intake.chunk_messages_max = self.chunk;
         // In proportion, so that the bytes are not what cuts a chunk.
         config.intake.chunk_bytes_max = config.intake.chunk_bytes_max.max(self.chunk * 512);

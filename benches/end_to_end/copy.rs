@@ -112,7 +112,7 @@ impl Numbers {
         let next = i32::try_from(self.brands.len() + 1).expect("there are few brands");
         let brand = self.brands.entry(name.to_owned()).or_insert_with(|| {
             let id = BrandId::new(name).expect("the workload's brands have good ids");
-            Arc::new(Brand { no: next, id, zone: chrono_tz::Tz::UTC })
+            Arc::new(Brand { no: next, id, zone: chrono_tz::Tz::UTC, is_parked: false })
         });
         Arc::clone(brand)
     }

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Parser;
 use prooftally::bus::{self, Bus};
-use prooftally::local::{Binaries, Stack};
+use prooftally::local::{Binaries, NatsOptions, Stack};
 
 use case::Case;
 use contestant::{Contestant, Order, Outcome};
@@ -145,7 +145,7 @@ fn start(options: &Options) -> anyhow::Result<Stack> {
         })
         .collect::<anyhow::Result<_>>()?;
     let postgres = prooftally::local::PostgresOptions { settings, ..Default::default() };
-    Ok(Stack::start_with(&Binaries::find()?, Default::default(), postgres)?)
+    Ok(Stack::start_with(&Binaries::find()?, NatsOptions::default(), postgres)?)
 }
 
 /// Runs one contestant on a fresh database and, if it is prooftally, checks what it counted.

@@ -112,7 +112,9 @@ impl<'a> Assembly<'a> {
             rows,
             ..Commit::default()
         };
-        Self { chunk, basis, commit, keys: Vec::new(), counted: Vec::new() }
+        let events = chunk.candidates.len();
+        let (keys, counted) = (Vec::with_capacity(events), Vec::with_capacity(events));
+        Self { chunk, basis, commit, keys, counted }
     }
 
     fn candidate(&mut self, index: usize, candidate: &Candidate, verdict: Verdict) {

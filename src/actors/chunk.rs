@@ -207,6 +207,16 @@ impl ChunkBuilder {
         }
     }
 
+    /// Makes room for so many events.
+    pub fn reserve(&mut self, events: usize) {
+        /// A row with a UUID for its id and short names, in bytes.
+        const ROW_BYTES: usize = 256;
+        self.chunk.candidates.reserve(events);
+        self.chunk.originals.reserve(events);
+        self.chunk.row_ends.reserve(events);
+        self.chunk.rows.reserve(events * ROW_BYTES);
+    }
+
     /// Adds an event that may be counted for `brand`.
     pub fn count(
         &mut self,

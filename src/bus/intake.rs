@@ -187,6 +187,7 @@ impl Intake {
         credit: Credit,
     ) -> Result<i64, Doubt> {
         let mut builder = ChunkBuilder::new(self.number(), epoch, STREAM_SOURCE);
+        builder.reserve(deliveries.len());
         let (mut last, mut stored_at, mut ack) = (before, None, None);
         for (index, delivery) in deliveries.iter().enumerate() {
             let sequence = delivery.sequence;
