@@ -144,7 +144,7 @@ impl Command {
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Audit(audit) => audit.run(&store(&load()?.config)?, output).await,
-            Noun::Plans(verb) => verb.run(output),
+            Noun::Plans(verb) => verb.run(|| Ok(load()?.config), output).await,
             Noun::Invoices(verb) => verb.run(&load()?.config, output).await,
             Noun::Config(verb) => {
                 verb.run(&load()?);

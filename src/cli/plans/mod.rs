@@ -1,19 +1,36 @@
-//! `prooftally plans test`.
+//! `prooftally plans test|apply|list|show|unpriced`.
 
 mod cases;
+mod changes;
+mod unpriced;
+pub mod versions;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use chrono::NaiveDate;
 use clap::{Args, Subcommand};
 
 use super::Problem;
 use super::output::Output;
+use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub enum Plans {
     /// Check what finance expects of plans, periods and usage days; needs no database
     Test(Test),
+    /// Add a plan file as a new version, which is never changed afterwards
+    Apply(Apply),
+    /// All versions of all plans
+    List,
+    /// The text of a version as it was applied
+    Show(Show),
+    /// Counted usage that no charge takes, by the version that prices its period
+    Unpriced {
+        /// The plan; billing.default_plan if it is left out
+        #[arg(long, value_name = "NAME")]
+        plan: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -25,10 +42,48 @@ pub struct Test {
     file: PathBuf,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prints what the version changes: charges, prices and limits that are added, \
+    removed or changed. Applying the newest version's text again changes nothing."
+)]
+pub struct Apply {
+    /// The plan file; config/plans/zkdpp-standard.toml describes how it is written
+    file: PathBuf,
+    /// Print what the version would change and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// First day on which it is in force, after the newest version's; today in UTC if left out. A
+    /// period takes the version that is in force on its first day
+    #[arg(long, value_name = "DATE")]
+    effective_from: Option<NaiveDate>,
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The plan's name
+    name: String,
+    /// The version's number; the newest if it is left out
+    #[arg(long, value_name = "N")]
+    version: Option<i32>,
+}
+
 impl Plans {
-    pub fn run(self, output: Output) -> anyhow::Result<()> {
+    /// Runs the verb; only those that need the database load the configuration.
+    pub async fn run(
+        self,
+        config: impl FnOnce() -> anyhow::Result<Config>,
+        output: Output,
+    ) -> anyhow::Result<()> {
         match self {
             Plans::Test(Test { file }) => cases::test(&file, output),
+            Plans::Apply(apply) => versions::apply(&super::store(&config()?)?, apply, output).await,
+            Plans::List => versions::list(&super::store(&config()?)?, output).await,
+            Plans::Show(show) => versions::show(&super::store(&config()?)?, show, output).await,
+            Plans::Unpriced { plan } => {
+                let config = config()?;
+                unpriced::unpriced(&config, &super::store(&config)?, plan, output).await
+            }
         }
     }
 }
