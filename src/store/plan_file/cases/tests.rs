@@ -57,6 +57,15 @@ fn the_cases_of_the_price_list_hold() {
     assert_eq!(verdict::differences(&cases), []);
 }
 
+/// The cases that `docs/billing.md` shows.
+#[test]
+fn the_cases_of_the_page_hold() {
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/billing.md"));
+    let text = page.split("```toml\n").last().and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(parse(text, &read).unwrap().count(), 2);
+    assert_eq!(differences(text), Vec::<String>::new());
+}
+
 /// Each amount by hand: 11 of 30 days of 99.00; 3 x 0.30; 5.00 + 10 x 0.05 + 2 x 0.045; a tenth of
 /// 6.49; up to 11 of 30 days of 200.00.
 #[test]
