@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use chrono::NaiveDate;
+use prooftally::store::plans::{self, Next};
 use serde_json::{Value, json};
 
 use crate::harness::World;
@@ -177,6 +179,35 @@ async fn the_database_itself_keeps_versions_as_they_are() {
     }
     let accepted = insert(2, "2026-02-01", good);
     sqlx::raw_sql(sqlx::AssertSqlSafe(accepted)).execute(world.pool()).await.unwrap();
+}
+
+/// Whoever comes first, each version follows the one before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_are_applied_at_once_stand_in_line() {
+    let (world, _folder, _) = migrated(FIRST).await;
+    let apply = |day: u32| {
+        let pool = world.pool().clone();
+        tokio::spawn(async move {
+            let from = NaiveDate::from_ymd_opt(2026, 1, day).unwrap();
+            let source = format!("{FIRST}# from day {day}\n");
+            plans::apply(&pool, "zkdpp-standard", &source, from, "test").await.unwrap()
+        })
+    };
+    let tasks: Vec<_> = [5, 3, 8, 1, 7, 2, 6, 4].into_iter().map(apply).collect();
+    let mut added = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Next::Version(_) => added += 1,
+            Next::NotLater(_) => {}
+            Next::Same(version) => panic!("no two texts are the same: {version:?}"),
+        }
+    }
+    let versions = plans::versions(world.pool(), None).await.unwrap();
+    assert_eq!(versions.len(), added);
+    assert!(versions.iter().map(|version| version.version).eq(1..=i32::try_from(added).unwrap()));
+    assert!(versions.is_sorted_by(|one, next| one.effective_from < next.effective_from));
+    // The latest day can only be refused if it is there already.
+    assert_eq!(versions.last().unwrap().effective_from, "2026-01-08".parse().unwrap());
 }
 
 /// Thirty certificates in March 2026; version 1 is in force from February, version 2 from within

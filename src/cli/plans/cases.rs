@@ -4,15 +4,15 @@ use std::path::Path;
 
 use crate::cli::Problem;
 use crate::cli::output::{Listing, Output};
-use crate::store::plan_file::cases;
 use crate::store::plan_file::verdict::{self, Difference};
+use crate::store::plan_file::{FILE_BYTES_MAX, cases};
 
 /// Runs the cases of `file`; plan files that it names are looked for beside it.
 pub fn test(file: &Path, output: Output) -> anyhow::Result<()> {
     let text = super::read(file)?;
     let beside = |path: &str| {
         let path = file.parent().unwrap_or(Path::new("")).join(path);
-        std::fs::read_to_string(path).map_err(|error| error.to_string())
+        super::read_at_most(&path, FILE_BYTES_MAX).map_err(|error| error.to_string())
     };
     let cases = cases::parse(&text, &beside)
         .map_err(|error| Problem::Refused(format!("{}: {error}", file.display())))?;
@@ -26,7 +26,7 @@ pub fn test(file: &Path, output: Output) -> anyhow::Result<()> {
         return Ok(());
     }
     listing(&differences).print(output)?;
-    // A case's differences stand together, but two cases may have one name.
+    // A case's differences stand together, and each case has a name of its own.
     let mut failed: Vec<&str> = differences.iter().map(|found| found.case.as_str()).collect();
     failed.dedup();
     anyhow::bail!("{} of {count} cases of {} differ", failed.len(), file.display())

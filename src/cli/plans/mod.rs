@@ -5,7 +5,7 @@ mod changes;
 mod unpriced;
 pub mod versions;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use super::Problem;
 use super::output::Output;
 use crate::config::Config;
+use crate::store::plan_file::FILE_BYTES_MAX;
 
 #[derive(Debug, Subcommand)]
 pub enum Plans {
@@ -90,11 +91,25 @@ impl Plans {
 
 /// The text of a file that a person named.
 fn read(file: &Path) -> Result<String, Problem> {
-    std::fs::read_to_string(file).map_err(|error| {
+    read_at_most(file, FILE_BYTES_MAX).map_err(|error| {
         let text = format!("{} cannot be read: {error}", file.display());
         match error.kind() {
             ErrorKind::NotFound => Problem::NotFound(text),
             _ => Problem::Refused(text),
         }
+    })
+}
+
+/// Reads a text of up to `bytes_max` bytes, whatever the path leads to.
+fn read_at_most(file: &Path, bytes_max: usize) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(file)?.take(limit).read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
+        let text = format!("it has more than {bytes_max} bytes");
+        return Err(std::io::Error::new(ErrorKind::FileTooLarge, text));
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        std::io::Error::new(ErrorKind::InvalidData, "it is not UTF-8 text: save it as UTF-8")
     })
 }

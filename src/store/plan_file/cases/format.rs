@@ -63,7 +63,7 @@ fn yes() -> bool {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DistinctFile {
-    pub charge: u16,
+    pub charge: Spanned<u16>,
     pub values: u64,
 }
 

@@ -1,12 +1,12 @@
 //! Turns what serde read of a case into what is run, and says on which line it cannot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use billing::draft::Distinct;
 use billing::ids::Predicate;
 use billing::line::LineKey;
 use billing::period::{Anchor, Cadence, Grid, Period, Schedule, Slot};
-use billing::plan::Plan;
+use billing::plan::{Meter, Plan};
 use billing::tax::{Category, Treatment};
 use chrono::{DateTime, NaiveDate};
 use toml::Spanned;
@@ -22,11 +22,13 @@ pub(super) struct CaseReader<'a> {
     read: &'a dyn Fn(&str) -> Result<String, String>,
     /// Plan files that were read, by path.
     plans: BTreeMap<String, Plan>,
+    /// Names of cases, each of which stands for one case.
+    names: BTreeSet<String>,
 }
 
 impl<'a> CaseReader<'a> {
     pub(super) fn new(text: &'a str, read: &'a dyn Fn(&str) -> Result<String, String>) -> Self {
-        Self { text: Reader { text }, read, plans: BTreeMap::new() }
+        Self { text: Reader { text }, read, plans: BTreeMap::new(), names: BTreeSet::new() }
     }
 
     pub(super) fn plan(&mut self, source: Spanned<PlanSource>) -> Result<Plan, Error> {
@@ -76,15 +78,17 @@ impl<'a> CaseReader<'a> {
         let slot = self.slot(grid, &case.first_day, case.last_day.as_ref())?;
         let usage = case.usage.into_iter().map(|usage| self.usage(usage));
         let usage = usage.collect::<Result<_, _>>()?;
-        let lines = case.lines.map(|lines| lines.into_iter().map(|line| self.line(line)).collect());
+        let distinct = case.distinct.iter().map(|distinct| self.distinct(&plan, distinct));
+        let distinct = distinct.collect::<Result<_, _>>()?;
+        let lines = case.lines.map(|lines| self.lines(&lines)).transpose()?;
         Ok(PriceCase {
             name,
             plan,
             slot,
             usage,
-            distinct: case.distinct.iter().map(distinct).collect(),
+            distinct,
             tax: case.tax.map(|tax| self.tax(&tax)).transpose()?,
-            lines: lines.transpose()?,
+            lines,
             net_total: case.net_total.map(|amount| amount.0),
             tax_total: case.tax_total.map(|amount| amount.into_inner().0),
             total: case.total.map(|amount| amount.into_inner().0),
@@ -154,16 +158,37 @@ impl<'a> CaseReader<'a> {
         Ok(UsageCount { predicate, result, has_product, has_supplier, receipts })
     }
 
-    fn line(&self, line: LineFile) -> Result<ExpectedLine, Error> {
-        let key = LineKey::parse(line.key.get_ref()).ok_or_else(|| {
+    fn distinct(&self, plan: &Plan, distinct: &DistinctFile) -> Result<Distinct, Error> {
+        let charge = *distinct.charge.get_ref();
+        let counts = plan.numbered_charges().find(|(number, _)| *number == charge);
+        if counts.is_none_or(|(_, counts)| counts.meter == Meter::Receipts) {
             let why = format!(
-                "`{}` is no line: write fixed_fee, charge:1, discount:1, minimum or maximum, with \
-                 the number that the charge or discount has in its plan",
-                line.key.get_ref()
+                "charge {charge} of plan {} does not count products or suppliers",
+                plan.terms().name
             );
-            self.wrong(&line.key, why)
-        })?;
-        Ok(ExpectedLine { key, quantity: line.quantity, amount: line.amount.0 })
+            return Err(self.wrong(&distinct.charge, why));
+        }
+        Ok(Distinct { charge, values: distinct.values })
+    }
+
+    fn lines(&self, lines: &[LineFile]) -> Result<Vec<ExpectedLine>, Error> {
+        let mut keys = BTreeSet::new();
+        let mut found = Vec::new();
+        for LineFile { key: place, quantity, amount } in lines {
+            let text = place.get_ref();
+            let key = LineKey::parse(text).ok_or_else(|| {
+                let why = format!(
+                    "`{text}` is no line: write fixed_fee, charge:1, discount:1, minimum or \
+                     maximum, with the number that the charge or discount has in its plan"
+                );
+                self.wrong(place, why)
+            })?;
+            if !keys.insert(key) {
+                return Err(self.wrong(place, format!("the line `{text}` stands twice")));
+            }
+            found.push(ExpectedLine { key, quantity: *quantity, amount: amount.0 });
+        }
+        Ok(found)
     }
 
     fn tax(&self, tax: &Spanned<TaxFile>) -> Result<Treatment, Error> {
@@ -176,7 +201,7 @@ impl<'a> CaseReader<'a> {
             .map_err(|error| self.wrong(tax, error.to_string()))
     }
 
-    pub(super) fn period(&self, case: &PeriodFile) -> Result<PeriodCase, Error> {
+    pub(super) fn period(&mut self, case: &PeriodFile) -> Result<PeriodCase, Error> {
         let name = self.name(&case.case)?;
         let (first, last) = (self.day(&case.first_day)?, self.day(&case.last_day)?);
         let expected = self.days(&case.last_day, first, last)?;
@@ -219,7 +244,7 @@ impl<'a> CaseReader<'a> {
         text.parse().map_err(|_| self.wrong(value, format!("`{text}` is no day: write YYYY-MM-DD")))
     }
 
-    pub(super) fn usage_day(&self, case: &UsageDayFile) -> Result<UsageDayCase, Error> {
+    pub(super) fn usage_day(&mut self, case: &UsageDayFile) -> Result<UsageDayCase, Error> {
         let text = written(case.instant.get_ref());
         let instant = DateTime::parse_from_rfc3339(&text).map_err(|_| {
             let why = format!("`{text}` is no moment: write it as 2026-09-30T22:00:00Z");
@@ -241,18 +266,18 @@ impl<'a> CaseReader<'a> {
         Error::Line { line: self.text.line(place), why }
     }
 
-    fn name(&self, name: &Spanned<String>) -> Result<String, Error> {
+    fn name(&mut self, name: &Spanned<String>) -> Result<String, Error> {
         let chars = name.get_ref().chars().count();
         if !(1..=NAME_CHARS_MAX).contains(&chars) || name.get_ref().chars().any(char::is_control) {
             let why = format!("a case's name has 1 to {NAME_CHARS_MAX} printable characters");
             return Err(self.wrong(name, why));
         }
+        if !self.names.insert(name.get_ref().clone()) {
+            let why = format!("another case is called {:?} already", name.get_ref());
+            return Err(self.wrong(name, why));
+        }
         Ok(name.get_ref().clone())
     }
-}
-
-fn distinct(distinct: &DistinctFile) -> Distinct {
-    Distinct { charge: distinct.charge, values: distinct.values }
 }
 
 /// A value as it stands in the file, without its quotes.

@@ -234,6 +234,22 @@ fn what_cannot_be_read_is_refused_with_its_line() {
 }
 
 #[test]
+fn what_stands_twice_or_for_nothing_is_refused() {
+    let case = "[[price]]\ncase = \"c\"\nfirst_day = \"2026-09-01\"\nnet_total = \"1\"\n";
+    let head = format!("plan = \"zkdpp-standard.toml\"\n{case}");
+    refused(&format!("{head}{case}"), expect![[r#"line 7: another case is called "c" already"#]]);
+    let lines =
+        "lines = [\n{ key = \"minimum\", amount = \"1\" },\n{ key = \"minimum\", amount = \"1\" }]";
+    refused(&format!("{head}{lines}"), expect!["line 8: the line `minimum` stands twice"]);
+    for charge in ["1", "13"] {
+        let distinct = format!("distinct = [{{ charge = {charge}, values = 1 }}]");
+        let why = parse(&format!("{head}{distinct}"), &read).unwrap_err().to_string();
+        let end = "of plan zkdpp-standard does not count products or suppliers";
+        assert_eq!(why, format!("line 6: charge {charge} {end}"));
+    }
+}
+
+#[test]
 fn a_plan_that_cannot_be_used_is_named() {
     let case = "[[price]]\ncase = \"c\"\nfirst_day = \"2026-09-01\"\nnet_total = \"1\"\n";
     refused(
