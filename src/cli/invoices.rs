@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::Problem;
 use super::output::{Cell, Listing, Output};
+use super::plans::versions;
 use crate::config::Config;
 use crate::store::usage::{self, Dimension, Query, UsageRow};
 use crate::store::{Store, plan_file};
@@ -57,7 +58,7 @@ pub async fn preview(
     day: NaiveDate,
     output: Output,
 ) -> anyhow::Result<()> {
-    let plan = plan(config)?;
+    let (plan, version) = plan_of_day(config, store, day).await?;
     let grid = Grid { cadence: plan.terms().cadence, anchor: Anchor::Calendar };
     let period = grid.whole_period(day).context("the period is beyond the calendar")?;
     let query = Query {
@@ -72,7 +73,7 @@ pub async fn preview(
         Input { plan: &plan, slot: Slot::whole(period), usage: &usage, distinct: &[], tax: None };
     let draft = draft::draft(&input)?;
     if output == Output::Table {
-        print_head(brand, &plan, period, draft.receipts);
+        print_head(brand, &plan, version, period, draft.receipts);
     }
     lines(&draft).print(output)?;
     for unpriced in &draft.unpriced {
@@ -81,11 +82,25 @@ pub async fn preview(
     Ok(())
 }
 
-/// The plan that `billing.default_plan` names: its file, or the network's price list that is built in.
-fn plan(config: &Config) -> anyhow::Result<Plan> {
+/// The plan that `billing.default_plan` names: the version in force on the first day of the period of
+/// `day`, with its number, or its file if none is.
+async fn plan_of_day(
+    config: &Config,
+    store: &Store,
+    day: NaiveDate,
+) -> anyhow::Result<(Plan, Option<i32>)> {
+    let name = &config.billing.default_plan;
+    let reigns = versions::reigns(store, name).await?;
+    match versions::of_day(&reigns, day) {
+        Some(reign) => Ok((reign.plan.clone(), Some(reign.version))),
+        None => Ok((plan_of_file(config, name)?, None)),
+    }
+}
+
+/// The plan in the file of the plan `name`, or the network's price list that is built in.
+pub fn plan_of_file(config: &Config, name: &str) -> anyhow::Result<Plan> {
     const BUILT_IN: (&str, &str) =
         ("zkdpp-standard", include_str!("../../config/plans/zkdpp-standard.toml"));
-    let name = &config.billing.default_plan;
     let file = config.billing.plans_dir.join(format!("{name}.toml"));
     let text = match std::fs::read_to_string(&file) {
         Ok(text) => text,
@@ -110,9 +125,10 @@ fn billed(row: &UsageRow) -> anyhow::Result<Usage<'_>> {
     Ok(Usage { kind, receipts })
 }
 
-fn print_head(brand: &BrandId, plan: &Plan, period: Period, receipts: u64) {
+fn print_head(brand: &BrandId, plan: &Plan, version: Option<i32>, period: Period, receipts: u64) {
+    let version = version.map_or_else(String::new, |version| format!(" version {version}"));
     println!(
-        "{brand}, {} to {}, plan {}: {receipts} receipts\n",
+        "{brand}, {} to {}, plan {}{version}: {receipts} receipts\n",
         period.start(),
         period.last_day(),
         plan.terms().name

@@ -10,6 +10,7 @@ mod events;
 mod invoices;
 mod local;
 pub mod output;
+mod plans;
 mod progress;
 mod receipts;
 mod rejected;
@@ -79,6 +80,9 @@ enum Noun {
     Receipts(receipts::Receipts),
     /// Check every invariant over the whole database; exit code 10 on a mismatch
     Audit(audit::Audit),
+    /// Plans: prices in immutable versions, and the cases that finance keeps of them
+    #[command(subcommand)]
+    Plans(plans::Plans),
     /// Invoices
     #[command(subcommand)]
     Invoices(invoices::Invoices),
@@ -142,6 +146,7 @@ impl Command {
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Audit(audit) => audit.run(&store(&load()?.config)?, output).await,
+            Noun::Plans(verb) => verb.run(|| Ok(load()?.config), output).await,
             Noun::Invoices(verb) => verb.run(&load()?.config, output).await,
             Noun::Config(verb) => {
                 verb.run(&load()?);

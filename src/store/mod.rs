@@ -15,9 +15,11 @@ pub mod lock;
 
 pub mod parking;
 pub mod plan_file;
+pub mod plans;
 pub mod rejections;
 pub mod requests;
 pub mod segments;
+pub mod unpriced;
 pub mod usage;
 
 use std::time::Duration;

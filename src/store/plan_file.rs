@@ -16,6 +16,9 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use toml::Spanned;
 
+pub mod cases;
+pub mod verdict;
+
 /// Longest plan file, in bytes.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
@@ -218,8 +221,13 @@ impl Reader<'_> {
     }
 
     fn wrong<T>(&self, place: &Spanned<T>, why: String) -> Error {
+        Error::Line { line: self.line(place), why }
+    }
+
+    /// The line, from 1, on which `place` begins.
+    fn line<T>(&self, place: &Spanned<T>) -> usize {
         let before = self.text.get(..place.span().start).unwrap_or_default();
-        Error::Line { line: before.matches('\n').count() + 1, why }
+        before.matches('\n').count() + 1
     }
 }
 

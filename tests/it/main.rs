@@ -11,6 +11,7 @@ mod crashes;
 mod faults;
 mod metering;
 mod peers;
+mod plans;
 mod requests;
 mod tidy;
 mod workload;

@@ -1,0 +1,169 @@
+//! `prooftally plans apply|list|show`, and which version prices a day.
+
+use anyhow::Context as _;
+use billing::period::{Anchor, Grid};
+use billing::plan::Plan;
+use chrono::{NaiveDate, Utc};
+
+use super::changes::changes;
+use super::{Apply, Show};
+use crate::cli::output::{Cell, Listing, Output};
+use crate::cli::{Problem, operator};
+use crate::store::plans::{self, Next, Version};
+use crate::store::{Error, Store, plan_file};
+
+/// Adds the plan of a file as a new version, or only says what it would change.
+pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Result<()> {
+    let Apply { file, dry_run, effective_from } = apply;
+    let source = super::read(&file)?;
+    let after = plan_file::parse(&source)
+        .map_err(|error| Problem::Refused(format!("{}: {error}", file.display())))?;
+    let name = after.terms().name.clone();
+    let effective_from = effective_from.unwrap_or_else(|| Utc::now().date_naive());
+    if first_day_of(&after, effective_from).is_none() {
+        let text = format!("--effective-from {effective_from} is outside the years 1970 to 9999");
+        return Err(Problem::Refused(text).into());
+    }
+    let next = if dry_run {
+        let newest = plans::versions(&store.pool, Some(&name)).await?.pop();
+        Next::after(newest, &source, effective_from)
+    } else {
+        plans::apply(&store.pool, &name, &source, effective_from, &operator()).await?
+    };
+    let number = match next {
+        Next::Version(number) => number,
+        Next::Same(newest) => {
+            eprintln!("version {} of {name} has this very text: nothing to change", newest.version);
+            return Ok(());
+        }
+        Next::NotLater(newest) => {
+            let text = format!(
+                "version {} of {name} takes effect on {}, and a new one must do so later: give \
+                 --effective-from a day after it",
+                newest.version, newest.effective_from
+            );
+            return Err(Problem::Refused(text).into());
+        }
+    };
+    let versions = plans::versions(&store.pool, Some(&name)).await?;
+    let before = versions.iter().find(|version| version.version == number - 1);
+    changes(before.map(plan).transpose()?.as_ref(), &after).print(output)?;
+    if dry_run {
+        eprintln!("dry run: version {number} of {name}, from {effective_from}, is not applied");
+    } else {
+        eprintln!("version {number} of {name} is in force from {effective_from}");
+    }
+    Ok(())
+}
+
+/// Every version of every plan.
+pub async fn list(store: &Store, output: Output) -> anyhow::Result<()> {
+    let today = Utc::now().date_naive();
+    let versions = plans::versions(&store.pool, None).await?;
+    let mut listing = Listing::new([
+        "plan",
+        "version",
+        "effective_from",
+        "in_force",
+        "applied_at",
+        "applied_by",
+        "sha256",
+    ]);
+    for (at, version) in versions.iter().enumerate() {
+        let next = versions.get(at + 1).filter(|next| next.plan_name == version.plan_name);
+        let is_over = next.is_some_and(|next| next.effective_from <= today);
+        listing.row([
+            version.plan_name.clone().into(),
+            i64::from(version.version).into(),
+            version.effective_from.into(),
+            (version.effective_from <= today && !is_over).into(),
+            version.applied_at.into(),
+            version.applied_by.clone().into(),
+            version.sha256.clone().into(),
+        ]);
+    }
+    listing.print(output)
+}
+
+/// The text of a version as it was applied; the newest if no number is given.
+pub async fn show(store: &Store, show: Show, output: Output) -> anyhow::Result<()> {
+    let Show { name, version } = show;
+    let versions = plans::versions(&store.pool, Some(&name)).await?;
+    let newest = versions.last().map_or(0, |newest| newest.version);
+    let wanted = version.unwrap_or(newest);
+    let Some(found) = versions.into_iter().find(|found| found.version == wanted) else {
+        let text = match newest {
+            0 => format!("no plan {name} was applied; `prooftally plans list` has those that were"),
+            newest => format!("plan {name} has versions 1 to {newest}, and no {wanted}"),
+        };
+        return Err(Problem::NotFound(text).into());
+    };
+    if output == Output::Table {
+        eprintln!(
+            "version {wanted} of {newest} of {name}, from {}, applied by {}",
+            found.effective_from, found.applied_by
+        );
+        print!("{}", found.source);
+        return Ok(());
+    }
+    let mut listing = Listing::new([
+        "plan",
+        "version",
+        "effective_from",
+        "applied_at",
+        "applied_by",
+        "sha256",
+        "source",
+    ]);
+    listing.row([
+        found.plan_name.into(),
+        Cell::Integer(found.version.into()),
+        found.effective_from.into(),
+        found.applied_at.into(),
+        found.applied_by.into(),
+        found.sha256.into(),
+        found.source.into(),
+    ]);
+    listing.print(output)
+}
+
+/// A version and the first day of the first period that it prices.
+#[derive(Clone, Debug)]
+pub struct Reign {
+    pub version: i32,
+    pub plan: Plan,
+    pub first_day: NaiveDate,
+}
+
+/// The versions of a plan that was applied, oldest first, with the periods that they price: a period
+/// takes the version that is in force on its first day, so a version that takes effect within one
+/// begins with the next.
+pub async fn reigns(store: &Store, name: &str) -> anyhow::Result<Vec<Reign>> {
+    plans::versions(&store.pool, Some(name)).await?.iter().map(reign).collect()
+}
+
+fn reign(version: &Version) -> anyhow::Result<Reign> {
+    let plan = plan(version)?;
+    let first_day = first_day_of(&plan, version.effective_from)
+        .with_context(|| format!("{} is beyond the calendar", version.effective_from))?;
+    Ok(Reign { version: version.version, plan, first_day })
+}
+
+/// The first day on or after `effective_from` on which a period begins.
+fn first_day_of(plan: &Plan, effective_from: NaiveDate) -> Option<NaiveDate> {
+    let grid = Grid { cadence: plan.terms().cadence, anchor: Anchor::Calendar };
+    let period = grid.whole_period(effective_from)?;
+    Some(if period.start() == effective_from { effective_from } else { period.end() })
+}
+
+/// The version that prices the period of `day`; `None` before the first.
+pub fn of_day(reigns: &[Reign], day: NaiveDate) -> Option<&Reign> {
+    reigns.iter().rev().find(|reign| reign.first_day <= day)
+}
+
+fn plan(version: &Version) -> Result<Plan, Error> {
+    plan_file::parse(&version.source).map_err(|error| {
+        let Version { plan_name, version, .. } = version;
+        Error::Corrupt(format!("version {version} of plan {plan_name} cannot be read: {error}"))
+    })
+}
