@@ -33,7 +33,7 @@ pub async fn ask_engine(store: &Store, ask: &Ask) -> anyhow::Result<String> {
 }
 
 /// Who types, for the record of what was asked.
-fn operator() -> String {
+pub fn operator() -> String {
     let user = rustix::process::getuid().as_raw();
     format!("cli uid {user}")
 }

@@ -22,14 +22,21 @@ pub mod segments;
 pub mod unpriced;
 pub mod usage;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
 /// The migrations of this build.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("./migrations");
+    // A newer build may have migrated already; what it has added does not disturb this one.
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// How to reach the database.
 #[derive(Clone, Debug)]

@@ -7,8 +7,9 @@ use chrono::{NaiveDate, Utc};
 
 use super::changes::changes;
 use super::{Apply, Show};
+use crate::cli::Problem;
+use crate::cli::asking::operator;
 use crate::cli::output::{Cell, Listing, Output};
-use crate::cli::{Problem, operator};
 use crate::store::plans::{self, Next, Version};
 use crate::store::{Error, Store, plan_file};
 
