@@ -8,6 +8,8 @@ use crate::engine::{self, Engine};
 /// Runs an engine until Ctrl-C or SIGTERM.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
     super::log(config)?;
+    let environment = &config.service.environment;
+    tracing::info!(environment, version = env!("CARGO_PKG_VERSION"), "prooftally starts");
     let mut engine = Engine::start(engine::Config::of(config)).await?;
     let stop = told_to_stop();
     tokio::select! {
