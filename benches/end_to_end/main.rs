@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Parser;
 use prooftally::bus::{self, Bus};
+use prooftally::config::Config;
 use prooftally::local::{Binaries, NatsOptions, Stack};
 
 use case::Case;
@@ -51,7 +52,7 @@ struct Options {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Events in a chunk, at most
-    #[arg(long, default_value_t = 16_384)]
+    #[arg(long, default_value_t = Config::default().intake.chunk_messages_max)]
     chunk: usize,
     /// Leave the simple writers out
     #[arg(long)]

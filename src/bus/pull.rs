@@ -260,6 +260,9 @@ async fn make_consumer(bus: &Bus, config: &Config, sequence: i64) -> Result<Pull
             ack_wait: ACK_WAIT,
             max_deliver: -1,
             max_ack_pending: config.ack_pending_max,
+            // How far we are is in the database. On disk, the server would write all that is not yet
+            // acknowledged ten times a second.
+            memory_storage: true,
             ..ConsumerConfig::default()
         })
         .await

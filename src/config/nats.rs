@@ -133,10 +133,10 @@ impl Default for MirrorStream {
 impl Default for Intake {
     fn default() -> Self {
         Self {
-            chunk_messages_max: 16_384,
-            chunk_bytes_max: 8_388_608,
-            credits: 3,
-            pull_messages: 16_384,
+            chunk_messages_max: 32_768,
+            chunk_bytes_max: 16_777_216,
+            credits: 2,
+            pull_messages: 32_768,
             heartbeat_ms: 5_000,
             payload_bytes_max: 65_536,
             future_tolerance_ms: 300_000,

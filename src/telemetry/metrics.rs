@@ -62,7 +62,7 @@ impl Metrics {
     pub fn new(brands_max: usize) -> Self {
         let mut registry = Registry::with_prefix("prooftally");
         let commit_buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-        let event_buckets = [1.0, 10.0, 100.0, 1000.0, 2500.0, 5000.0, 10000.0, 16384.0];
+        let event_buckets = [1.0, 10.0, 100.0, 1000.0, 2500.0, 5000.0, 10000.0, 32768.0];
         let metrics = Self {
             usage: Family::default(),
             brands: Mutex::new(HashSet::new()),

@@ -248,10 +248,10 @@ fn all_of_it_is_shown() {
         replicas = 3 # default
 
         [intake]
-        chunk_messages_max = 16384 # default
-        chunk_bytes_max = 8388608 # default
+        chunk_messages_max = 32768 # default
+        chunk_bytes_max = 16777216 # default
         credits = 2 # PROOFTALLY__INTAKE__CREDITS
-        pull_messages = 16384 # default
+        pull_messages = 32768 # default
         heartbeat_ms = 5000 # default
         payload_bytes_max = 65536 # default
         future_tolerance_ms = 300000 # default
