@@ -3,9 +3,9 @@
 
 use crate::store::cursor::Lives;
 
-/// Positions after which a stretch that lives ended in is taken to have passed. As many as a large
-/// chunk has, since the cause may be its last event.
-pub const STRETCH: i64 = 65_536;
+/// Positions after which a stretch that lives ended in is taken to have passed. A cause further on is
+/// found in the next stretch; a longer one would keep chunks small for long after plain kills.
+pub const STRETCH: i64 = 16_384;
 /// From so many lives in a row without any commit, the event that is next is taken for the cause.
 const POISON_FROM: i32 = 6;
 
