@@ -13,6 +13,7 @@ use super::chunk::Chunk;
 use super::directory::Directory;
 use super::flight::{Complete, Flight};
 use super::keys::Keys;
+use crate::store::backoff::Backoff;
 use crate::store::commit::{Commit, Settlement, Writer};
 use crate::store::cursor::Cursor;
 use crate::store::{self, Store, ledger, segments};
@@ -141,7 +142,7 @@ impl LedgerState {
     /// stands still by its credits.
     async fn commit(&mut self, commit: &Commit) -> Result<(), store::Error> {
         let started = Instant::now();
-        let mut wait = Backoff::new();
+        let mut wait = Backoff::default();
         loop {
             fail::fail_point!(&format!("commit {:?}", self.arguments.cursor.stream));
             let late = self.tell_when_late();
@@ -180,7 +181,7 @@ impl LedgerState {
         if entries.is_empty() {
             return Ok(HashMap::new());
         }
-        let mut wait = Backoff::new();
+        let mut wait = Backoff::default();
         loop {
             match ledger::contents(&self.arguments.store.pool, &entries).await {
                 Ok(contents) => {
@@ -195,7 +196,7 @@ impl LedgerState {
     /// Keeps a partition ahead of the one that `entry` falls in.
     async fn make_segments(&mut self, entry: i64) -> Result<(), store::Error> {
         let until = segments::segment_of(entry, self.segment_entries) + 2;
-        let mut wait = Backoff::new();
+        let mut wait = Backoff::default();
         while self.segments_until < until {
             let from = segments::segment_of(self.arguments.cursor.entry, self.segment_entries);
             let pool = &self.arguments.store.pool;
@@ -215,7 +216,7 @@ impl LedgerState {
         zone: Tz,
     ) -> Result<(), store::Error> {
         let fence = self.arguments.cursor.fence;
-        let mut wait = Backoff::new();
+        let mut wait = Backoff::default();
         loop {
             let outcome = async {
                 let mut connection = self.arguments.store.connect().await?;
@@ -298,28 +299,5 @@ impl LedgerState {
         if let Err(error) = self.arguments.bus.publish(subject.clone(), Bytes::new()).await {
             tracing::debug!(%error, "an acknowledgement was not sent");
         }
-    }
-}
-
-/// Waits 50 ms, then twice as long each time, up to 2 s.
-struct Backoff {
-    wait: Duration,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(2);
-
-    fn new() -> Self {
-        Self { wait: Self::FIRST }
-    }
-
-    fn is_first(&self) -> bool {
-        self.wait == Self::FIRST
-    }
-
-    async fn pause(&mut self) {
-        tokio::time::sleep(self.wait).await;
-        self.wait = (self.wait * 2).min(Self::LONGEST);
     }
 }

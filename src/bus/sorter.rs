@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use billing::ids::Predicate;
 use billing::receipt::{Reason, Refusal};
@@ -15,6 +14,7 @@ use super::decode::{self, Limits};
 use super::pull::Delivery;
 use crate::actors::chunk::{ChunkBuilder, Rejected, RunKind};
 use crate::actors::directory::Directory;
+use crate::store::backoff::Backoff;
 use crate::store::brands;
 use crate::store::{self, Store};
 use crate::telemetry::health::{Component, Health};
@@ -137,13 +137,12 @@ impl Sorter {
         health: &Health,
     ) -> Result<(), store::Error> {
         let new = self.new_names(payloads);
-        let mut wait = Duration::from_millis(50);
+        let mut wait = Backoff::default();
         loop {
             match self.number(store, &new).await {
                 Err(store::Error::Unavailable(error)) => {
                     health.ill(Component::Database, format!("brands cannot be numbered: {error}"));
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(Duration::from_secs(2));
+                    wait.pause().await;
                 }
                 outcome => return outcome,
             }

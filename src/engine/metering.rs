@@ -16,6 +16,7 @@ use crate::actors::ledger::{LedgerActor, LedgerArguments};
 use crate::bus::intake::Intake;
 use crate::bus::sorter::Sorter;
 use crate::bus::streams;
+use crate::store::backoff::Backoff;
 use crate::store::cursor::Cursor;
 use crate::store::lock::{EngineLock, KeptLock};
 use crate::store::{self, Store, brands, cursor, keys, segments};
@@ -141,7 +142,7 @@ async fn patiently<T, F: Future<Output = Result<T, store::Error>>>(
     parts: &Parts,
     work: impl Fn() -> F,
 ) -> anyhow::Result<T> {
-    let mut wait = Duration::from_millis(50);
+    let mut wait = Backoff::default();
     loop {
         match work().await {
             Ok(done) => {
@@ -151,8 +152,7 @@ async fn patiently<T, F: Future<Output = Result<T, store::Error>>>(
             Err(store::Error::Unavailable(error)) => {
                 parts.health.ill(Component::Database, format!("it cannot be reached: {error}"));
                 tracing::warn!(%error, "the database is away; waiting for it");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_secs(2));
+                wait.pause().await;
             }
             Err(error) => return Err(error.into()),
         }
@@ -183,7 +183,7 @@ async fn take_lock(parts: &Parts) -> anyhow::Result<EngineLock> {
 /// One before the first message that the stream has. Waits for the stream.
 async fn stream_begins_after(parts: &Parts) -> i64 {
     let name = &parts.config.intake.pull.stream;
-    let mut wait = Duration::from_millis(50);
+    let mut wait = Backoff::default();
     loop {
         let why = match streams::info(&parts.bus.jetstream, name).await {
             Ok(Some(info)) => {
@@ -196,8 +196,7 @@ async fn stream_begins_after(parts: &Parts) -> i64 {
         };
         parts.health.ill(Component::Bus, why.clone());
         tracing::warn!(why, "the stream cannot be read; waiting for it");
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(Duration::from_secs(2));
+        wait.pause().await;
     }
 }
 

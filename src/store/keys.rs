@@ -20,7 +20,7 @@ pub struct CommittedKey {
 /// Bytes of a row's six fields.
 const WIDTH: usize = 4 + 16 + 8 + 8 + 4 + 8;
 
-/// Hands every key of the ledger up to `entry` to `take`. Streams: memory does not grow with the
+/// Hands every key of the ledger up to `entry` to `take`. Streams: the reader's memory does not grow with the
 /// ledger.
 ///
 /// # Errors

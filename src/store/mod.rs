@@ -4,6 +4,7 @@
 //! not metering (brands, predicates, request rows).
 
 pub mod audit;
+pub mod backoff;
 pub mod brands;
 pub mod commit;
 pub mod conservation;
