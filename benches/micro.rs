@@ -108,7 +108,7 @@ fn meters(chunk: &Chunk, keys: &Keys) -> HashMap<i32, BrandMeter> {
 
 /// What is committed before: a million other receipts.
 fn committed() -> Keys {
-    let keys = Keys::new();
+    let keys = Keys::new(1_000_000);
     for entry in 0..1_000_000 {
         let key = billing::receipt::ReceiptKey::of(&format!("before-{entry}"));
         let brand_no = i32::try_from(entry % i64::from(BRANDS)).expect("below the brands");

@@ -10,7 +10,7 @@ use super::brand::Verdict;
 use super::chunk::{Candidate, Chunk, RunKind, Source};
 use super::directory::Directory;
 use super::flight::Complete;
-use super::keys::Keys;
+use super::keys::{Counted, Keys};
 use super::outcome::{self, Outcome};
 use crate::store::commit::{
     Commit, DispositionOf, NewConflict, NewDisposition, NewFailures, NewParked, NewRejection,
@@ -55,12 +55,18 @@ pub fn suspected_entries(complete: &Complete, keys: &Keys) -> Vec<i64> {
     for (slice, answer) in chunk.slices.iter().zip(&complete.answers) {
         for (&index, verdict) in slice.candidates.iter().zip(&answer.verdicts) {
             if matches!(verdict, Verdict::Suspect { .. }) {
-                let key = chunk.candidates[index as usize].key;
-                entries.extend(keys.get(slice.brand.no, key).map(|counted| counted.entry));
+                let known = known(chunk, keys, slice.brand.no, index);
+                entries.extend(known.map(|counted| counted.entry));
             }
         }
     }
     entries
+}
+
+/// What was counted under the candidate's receipt before this chunk.
+fn known(chunk: &Chunk, keys: &Keys, brand_no: i32, candidate: u32) -> Option<Counted> {
+    let key = chunk.candidates[candidate as usize].key;
+    keys.get(brand_no, key).or_else(|| chunk.archived.get(&candidate).copied())
 }
 
 /// Puts the chunk together.
@@ -157,14 +163,15 @@ impl<'a> Assembly<'a> {
         let brand_no = self.brand_no(candidate);
         let name = self.basis.directory.predicate_name(candidate.predicate_no);
         let mine = self.chunk.content(index, predicate(&name));
-        let (entry, fields) = match self.basis.keys.get(brand_no, candidate.key) {
-            Some(known) => {
-                let stored = &self.basis.stored[&known.entry];
-                let name = self.basis.directory.predicate_name(stored.predicate_no);
-                (known.entry, stored.content(predicate(&name)).differences(&mine))
-            }
-            None => self.compare_within_chunk(candidate, &mine),
-        };
+        let (entry, fields) =
+            match known(self.chunk, self.basis.keys, brand_no, candidate_no(index)) {
+                Some(known) => {
+                    let stored = &self.basis.stored[&known.entry];
+                    let name = self.basis.directory.predicate_name(stored.predicate_no);
+                    (known.entry, stored.content(predicate(&name)).differences(&mine))
+                }
+                None => self.compare_within_chunk(candidate, &mine),
+            };
         if fields.is_empty() {
             self.commit.usage.push(UsageDelta {
                 brand_no,
@@ -346,6 +353,10 @@ impl<'a> Assembly<'a> {
     fn brand_no(&self, candidate: &Candidate) -> i32 {
         self.chunk.slices[candidate.slice as usize].brand.no
     }
+}
+
+fn candidate_no(index: usize) -> u32 {
+    u32::try_from(index).expect("a chunk is bounded")
 }
 
 fn predicate(name: &str) -> Predicate<'_> {

@@ -1,7 +1,8 @@
 //! A brand's actor: decides for each event of its brand whether it is counted.
 //!
 //! The actor is a mailbox around [`BrandMeter`]. The meter owns only the tentative keys of chunks in
-//! flight; what is committed it reads from [`Keys`].
+//! flight; what is committed it reads from [`Keys`], and what is in sealed segments from
+//! the chunk.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::chunk::{Candidate, Chunk, ChunkNo};
 use super::flight::Flight;
-use super::keys::Keys;
+use super::keys::{Counted, Keys};
 use crate::store::commit::UsageDelta;
 
 /// What a brand answers for its slice of a chunk.
@@ -79,7 +80,8 @@ impl BrandMeter {
         for &index in &slice.candidates {
             let candidate = &chunk.candidates[index as usize];
             let day = usage_day(candidate.verified_at, slice.brand.zone);
-            let verdict = match self.seen(candidate, &counted) {
+            let archived = chunk.archived.get(&index).copied();
+            let verdict = match self.seen(candidate, &counted, archived) {
                 None => {
                     counted.insert(candidate.key, Tentative::of(candidate));
                     Verdict::Counted { usage_day: day }
@@ -127,7 +129,12 @@ impl BrandMeter {
 
     /// The digest under which the receipt was counted before, if it was. A key that is found at the
     /// candidate's own position is the candidate itself, metered again.
-    fn seen(&self, candidate: &Candidate, counted: &HashMap<ReceiptKey, Tentative>) -> Option<u64> {
+    fn seen(
+        &self,
+        candidate: &Candidate,
+        counted: &HashMap<ReceiptKey, Tentative>,
+        archived: Option<Counted>,
+    ) -> Option<u64> {
         let in_flight = self.tentative.iter().map(|(_, keys)| keys).chain([counted]);
         for keys in in_flight {
             if let Some(tentative) = keys.get(&candidate.key) {
@@ -136,7 +143,7 @@ impl BrandMeter {
                 return (!itself).then_some(tentative.digest);
             }
         }
-        let known = self.keys.get(self.brand_no, candidate.key)?;
+        let known = self.keys.get(self.brand_no, candidate.key).or(archived)?;
         let itself = (known.epoch, known.sequence) == (candidate.epoch, candidate.sequence);
         (!itself).then_some(known.digest)
     }

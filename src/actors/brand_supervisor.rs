@@ -18,6 +18,8 @@ use crate::telemetry::metrics::Metrics;
 pub enum BrandSupervisorMsg {
     /// The brand has work and no actor.
     Wake { brand: Arc<Brand> },
+    /// Time to end the actors of idle brands.
+    Passivate,
 }
 
 pub struct BrandSupervisor;
@@ -28,6 +30,8 @@ pub struct BrandSupervisorArguments {
     pub limits: Limits,
     /// Failures on the same slice after which a brand is parked.
     pub tries_max: u32,
+    /// A brand without work for so long loses its actor.
+    pub passivate_after: Duration,
     pub metrics: Arc<Metrics>,
 }
 
@@ -45,9 +49,10 @@ impl Actor for BrandSupervisor {
 
     async fn pre_start(
         &self,
-        _: ActorRef<BrandSupervisorMsg>,
+        me: ActorRef<BrandSupervisorMsg>,
         arguments: BrandSupervisorArguments,
     ) -> Result<BrandSupervisorState, ActorProcessingErr> {
+        me.send_after(arguments.passivate_after / 2, || BrandSupervisorMsg::Passivate);
         Ok(BrandSupervisorState { arguments, brands: HashMap::new(), budgets: HashMap::new() })
     }
 
@@ -59,6 +64,7 @@ impl Actor for BrandSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             BrandSupervisorMsg::Wake { brand } => state.wake(&me, brand).await,
+            BrandSupervisorMsg::Passivate => state.passivate(&me),
         }
         Ok(())
     }
@@ -97,6 +103,17 @@ impl BrandSupervisorState {
             // An actor that fails before it is linked causes no supervision event.
             Err(error) => self.restart(me, brand, &error.to_string()),
         }
+    }
+
+    /// An idle brand costs nothing but its name in the directory.
+    fn passivate(&mut self, me: &ActorRef<BrandSupervisorMsg>) {
+        let after = self.arguments.passivate_after;
+        for actor in self.arguments.flight.passivate(after) {
+            // Nobody has sent it anything that it has not done: it had nothing in flight.
+            self.brands.remove(&actor.get_id());
+            actor.stop(None);
+        }
+        me.send_after(after / 2, || BrandSupervisorMsg::Passivate);
     }
 
     fn ended(&mut self, me: &ActorRef<BrandSupervisorMsg>, actor: ActorId, why: &str) {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, Utc};
 use hashbrown::HashMap;
 
+use super::archive::Found;
 use crate::store::brands::Brand;
 use crate::store::commit::LEDGER_COLUMNS;
 use crate::store::copy::{self, Row};
@@ -108,6 +109,8 @@ pub struct Chunk {
     pub rejected: Vec<Rejected>,
     pub runs: Vec<Run>,
     pub failures: BTreeMap<FailureKey, i64>,
+    /// What sealed segments know of the candidates; looked up before the chunk flies.
+    pub archived: Found,
     /// Where to send the acknowledgement of the last message.
     pub ack: Option<async_nats::Subject>,
     /// Payload and store time of each candidate, for conflicts.
@@ -117,6 +120,11 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// The brand of a candidate.
+    pub fn brand_no(&self, candidate: &Candidate) -> i32 {
+        self.slices[candidate.slice as usize].brand.no
+    }
+
     pub fn original(&self, candidate: usize) -> &(Bytes, DateTime<Utc>) {
         &self.originals[candidate]
     }
@@ -197,6 +205,7 @@ impl ChunkBuilder {
                 rejected: Vec::new(),
                 runs: Vec::new(),
                 failures: BTreeMap::new(),
+                archived: Found::default(),
                 ack: None,
                 originals: Vec::new(),
                 rows: Vec::new(),

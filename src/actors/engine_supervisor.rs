@@ -14,6 +14,7 @@ use ractor::{
 };
 use tokio::task::JoinHandle;
 
+use super::beside::Beside;
 use super::brand_supervisor::BrandSupervisorMsg;
 use super::flight::Flight;
 use super::ledger::LedgerMsg;
@@ -28,8 +29,9 @@ pub struct Metering {
     pub ledger: ActorRef<LedgerMsg>,
     pub flight: Flight,
     /// Feeds the flight until it is told to stop.
-    pub intake: JoinHandle<()>,
+    pub intake: Beside,
     pub stop_intake: tokio::sync::watch::Sender<bool>,
+    pub sealer: Beside,
     /// Keeps the lock that makes this the only engine.
     pub lock: KeptLock,
 }
@@ -44,8 +46,8 @@ pub enum EngineMsg {
     Start,
     /// A start has come to its end.
     Started(anyhow::Result<Metering>),
-    /// The intake that feeds this ledger ended without being told to.
-    IntakeFailed {
+    /// The intake or the sealer of this ledger ended without being told to.
+    Failed {
         ledger: ActorId,
         why: String,
     },
@@ -94,11 +96,11 @@ impl Actor for EngineSupervisor {
             EngineMsg::Start => state.start(&me),
             EngineMsg::Started(Ok(metering)) => state.started(&me, metering).await?,
             EngineMsg::Started(Err(error)) => state.failed(&me, &format!("{error:#}")).await?,
-            EngineMsg::IntakeFailed { ledger, why } if state.feeds(ledger) => {
+            EngineMsg::Failed { ledger, why } if state.has(ledger) => {
                 state.failed(&me, &why).await?;
             }
             // Of an earlier subtree, which has been ended as a whole.
-            EngineMsg::IntakeFailed { .. } => {}
+            EngineMsg::Failed { .. } => {}
             EngineMsg::Stop(reply) => {
                 state.stop().await;
                 let _ = reply.send(());
@@ -149,7 +151,8 @@ impl EngineState {
         // A part that has failed already was nobody's when its end was told.
         let actors = [metering.brands.get_status(), metering.ledger.get_status()];
         let has_failed = actors.iter().any(|status| *status >= ActorStatus::Stopping)
-            || metering.intake.is_finished();
+            || metering.intake.is_finished()
+            || metering.sealer.is_finished();
         self.metering = Some(metering);
         if has_failed {
             return self.failed(me, "a part of it failed at once").await;
@@ -159,7 +162,7 @@ impl EngineState {
         Ok(())
     }
 
-    fn feeds(&self, ledger: ActorId) -> bool {
+    fn has(&self, ledger: ActorId) -> bool {
         self.metering.as_ref().is_some_and(|metering| metering.ledger.get_id() == ledger)
     }
 
@@ -189,7 +192,8 @@ impl EngineState {
     /// Ends the subtree at once. What is in flight is dropped; the next one reads it again.
     async fn end(&mut self) {
         let Some(metering) = self.metering.take() else { return };
-        metering.intake.abort();
+        drop(metering.intake);
+        drop(metering.sealer);
         metering.brands.get_cell().kill();
         metering.ledger.get_cell().kill();
         for actor in [metering.brands.get_cell(), metering.ledger.get_cell()] {
@@ -206,7 +210,8 @@ impl EngineState {
         }
         let Some(mut metering) = self.metering.take() else { return };
         metering.stop_intake.send_replace(true);
-        let _ = (&mut metering.intake).await;
+        metering.intake.ended().await;
+        drop(metering.sealer);
         metering.flight.idle().await;
         metering.brands.get_cell().stop(None);
         let _ = metering.ledger.get_cell().drain_and_wait(None).await;

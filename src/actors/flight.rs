@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
@@ -38,6 +39,8 @@ pub struct Flight {
 
 struct Shared {
     state: Mutex<State>,
+    /// The last number that was given to a chunk.
+    issued: AtomicI64,
     /// The last chunk whose keys are in the shared map.
     committed: AtomicI64,
     in_flight: watch::Sender<usize>,
@@ -47,7 +50,7 @@ struct Shared {
 struct State {
     /// Oldest first.
     chunks: VecDeque<InFlight>,
-    actors: HashMap<i32, ActorRef<BrandMsg>>,
+    actors: HashMap<i32, Active>,
     /// Brands whose actor was asked for and has not come yet.
     waking: HashSet<i32>,
     /// Brands whose events are parked.
@@ -56,6 +59,12 @@ struct State {
     tries: HashMap<i32, (ChunkNo, u32)>,
     supervisor: Option<ActorRef<BrandSupervisorMsg>>,
     ledger: Option<ActorRef<LedgerMsg>>,
+}
+
+/// A brand's actor, and when it was given work last.
+struct Active {
+    actor: ActorRef<BrandMsg>,
+    used: Instant,
 }
 
 /// What a brand's failure leads to.
@@ -77,9 +86,11 @@ struct InFlight {
 }
 
 impl Flight {
-    pub fn new() -> Self {
+    /// Its first chunk is `first`.
+    pub fn new(first: ChunkNo) -> Self {
         let shared = Shared {
             state: Mutex::new(State::default()),
+            issued: AtomicI64::new(first - 1),
             committed: AtomicI64::new(0),
             in_flight: watch::channel(0).0,
         };
@@ -91,6 +102,16 @@ impl Flight {
         let mut state = self.shared.state.lock();
         state.supervisor = Some(supervisor);
         state.ledger = Some(ledger);
+    }
+
+    /// A number for the next chunk. It is taken before the chunk is looked up in the archive.
+    pub fn number(&self) -> ChunkNo {
+        self.shared.issued.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The last number that was given to a chunk.
+    pub fn issued(&self) -> ChunkNo {
+        self.shared.issued.load(Ordering::Acquire)
     }
 
     /// Takes a chunk into flight and sends each brand its slice.
@@ -164,7 +185,21 @@ impl Flight {
                 let _ = actor.cast(message);
             }
         }
-        state.actors.insert(brand_no, actor);
+        state.actors.insert(brand_no, Active { actor, used: Instant::now() });
+    }
+
+    /// Takes away the actors of brands that have had no work for so long, and have none in flight.
+    /// They know nothing that is not in the shared map, so they can be ended; a brand's next slice
+    /// wakes another.
+    pub fn passivate(&self, idle: Duration) -> Vec<ActorRef<BrandMsg>> {
+        let mut state = self.shared.state.lock();
+        let slices = state.chunks.iter().flat_map(|flying| &flying.chunk.slices);
+        let busy: HashSet<i32> = slices.map(|slice| slice.brand.no).collect();
+        let idle = state
+            .actors
+            .extract_if(|no, active| active.used.elapsed() >= idle && !busy.contains(no))
+            .map(|(_, active)| active.actor);
+        idle.collect()
     }
 
     /// Takes away a brand's actor that has failed, if it is still the one with this id. The brand's
@@ -172,7 +207,7 @@ impl Flight {
     /// so that no other brand waits for it any longer.
     pub fn failed(&self, brand_no: i32, actor: ractor::ActorId, tries_max: u32) -> Failed {
         let mut state = self.shared.state.lock();
-        if state.actors.get(&brand_no).is_none_or(|known| known.get_id() != actor) {
+        if state.actors.get(&brand_no).is_none_or(|known| known.actor.get_id() != actor) {
             return Failed::Stranger;
         }
         state.actors.remove(&brand_no);
@@ -230,12 +265,6 @@ impl Flight {
     }
 }
 
-impl Default for Flight {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl InFlight {
     /// The brand's slices that have no answer; a chunk has at most one.
     fn open_slices_of(&self, brand_no: i32) -> Vec<usize> {
@@ -268,9 +297,10 @@ impl State {
     }
 
     fn send_or_wake(&mut self, brand: &Arc<Brand>, message: BrandMsg) {
-        if let Some(actor) = self.actors.get(&brand.no) {
+        if let Some(active) = self.actors.get_mut(&brand.no) {
+            active.used = Instant::now();
             // A dead actor's supervisor attaches the next one, which is sent this slice again.
-            let _ = actor.cast(message);
+            let _ = active.actor.cast(message);
         } else if self.waking.insert(brand.no)
             && let Some(supervisor) = &self.supervisor
         {

@@ -1,8 +1,10 @@
-//! The committed keys: every receipt that was counted, by brand and receipt key.
+//! The committed keys: every receipt that was counted and whose segment is not sealed, by brand and
+//! receipt key.
 //!
-//! Only the ledger actor adds keys, after their commit and before their chunk is released; brand
-//! actors read. So what a brand actor knows of the past is never its own state: it can die, sleep
-//! and wake without reading the database.
+//! Only the ledger actor adds and drops keys: it adds them after their commit and before their chunk
+//! is released, and drops those of a segment when nobody can need them any more; brand actors read.
+//! So what a brand actor knows of the past is never its own state: it can die, sleep and wake without
+//! reading the database.
 
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use hashbrown::hash_table::Entry;
 use parking_lot::RwLock;
 
 use crate::store::keys::CommittedKey;
+use crate::store::segments;
 
 /// Shards keep a growing table's pauses short and a writer out of most readers' way.
 const SHARDS: usize = 256;
@@ -25,69 +28,93 @@ pub struct Counted {
     pub digest: u64,
 }
 
+impl From<CommittedKey> for Counted {
+    fn from(known: CommittedKey) -> Self {
+        let CommittedKey { entry, epoch, sequence, digest, .. } = known;
+        Self { entry, epoch, sequence, digest }
+    }
+}
+
 /// The map of committed keys, shared by all actors.
 #[derive(Clone)]
 pub struct Keys {
-    shards: Arc<[RwLock<HashTable<CommittedKey>>]>,
+    shards: Arc<[RwLock<Shard>]>,
+    segment_entries: i64,
 }
 
+/// A table for each segment, so that a sealed segment's keys are dropped at once and their memory
+/// with them. There are two or three, the oldest first.
+type Shard = Vec<(i64, HashTable<CommittedKey>)>;
+
 impl Keys {
-    pub fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect() }
+    pub fn new(segment_entries: i64) -> Self {
+        let shards = (0..SHARDS).map(|_| RwLock::new(Shard::new())).collect();
+        Self { shards, segment_entries }
     }
 
     /// What was counted under `key` for the brand, if anything was.
     pub fn get(&self, brand_no: i32, key: ReceiptKey) -> Option<Counted> {
         let hash = hash(brand_no, key);
         let shard = self.shard(hash).read();
-        shard.find(hash, |known| known.key == key && known.brand_no == brand_no).map(|known| {
-            Counted {
-                entry: known.entry,
-                epoch: known.epoch,
-                sequence: known.sequence,
-                digest: known.digest,
-            }
-        })
+        let is_it = |known: &CommittedKey| known.key == key && known.brand_no == brand_no;
+        shard.iter().find_map(|(_, table)| table.find(hash, is_it)).map(|known| (*known).into())
     }
 
-    /// Adds a committed key. The first stays: a receipt is counted once.
-    pub fn add(&self, new: CommittedKey) {
+    /// Adds a committed key. False if it was there: the first stays, a receipt is counted once.
+    pub fn add(&self, new: CommittedKey) -> bool {
         let hash = hash(new.brand_no, new.key);
+        let segment = segments::segment_of(new.entry, self.segment_entries);
         let mut shard = self.shard(hash).write();
-        let entry = shard.entry(
-            hash,
-            |known| known.key == new.key && known.brand_no == new.brand_no,
-            |known| self::hash(known.brand_no, known.key),
-        );
-        if let Entry::Vacant(vacant) = entry {
-            vacant.insert(new);
+        let place = shard.iter().position(|(of, _)| *of == segment).unwrap_or_else(|| {
+            shard.push((segment, HashTable::new()));
+            shard.sort_unstable_by_key(|(of, _)| *of);
+            shard.iter().position(|(of, _)| *of == segment).expect("it was added just now")
+        });
+        let is_it = |known: &CommittedKey| known.key == new.key && known.brand_no == new.brand_no;
+        if shard.iter().any(|(of, table)| *of != segment && table.find(hash, is_it).is_some()) {
+            return false;
+        }
+        let rehash = |known: &CommittedKey| self::hash(known.brand_no, known.key);
+        match shard[place].1.entry(hash, is_it, rehash) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(new);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+
+    /// Drops the keys of a segment.
+    pub fn drop_segment(&self, segment: i64) {
+        for shard in self.shards.iter() {
+            let mut shard = shard.write();
+            let place = shard.iter().position(|(of, _)| *of == segment);
+            let dropped = place.map(|place| shard.remove(place));
+            // Readers need not wait while the memory is given back.
+            drop(shard);
+            drop(dropped);
         }
     }
 
     /// How many keys there are.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().len()).sum()
+        let keys_of = |shard: &Shard| shard.iter().map(|(_, table)| table.len()).sum::<usize>();
+        self.shards.iter().map(|shard| keys_of(&shard.read())).sum()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn shard(&self, hash: u64) -> &RwLock<HashTable<CommittedKey>> {
+    fn shard(&self, hash: u64) -> &RwLock<Shard> {
         // The table uses the hash's low and highest bits, the shards those between.
         let index = usize::try_from((hash >> 40) & 0xff).expect("eight bits are below 256");
         &self.shards[index]
     }
 }
 
-impl Default for Keys {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// A receipt key is already a uniform hash; the brand only has to stir it.
-fn hash(brand_no: i32, key: ReceiptKey) -> u64 {
+pub(super) fn hash(brand_no: i32, key: ReceiptKey) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let low = u64::try_from(key.0 & u128::from(u64::MAX)).expect("masked to 64 bits");
     low ^ u64::from(brand_no.cast_unsigned()).wrapping_mul(ODD)
@@ -104,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_key_is_the_brands_own_and_the_first_one_stays() {
-        let keys = Keys::new();
+        let keys = Keys::new(10);
         keys.add(key(1, "r", 10));
         keys.add(key(2, "r", 11));
         keys.add(key(1, "r", 12));
@@ -115,8 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn a_segments_keys_are_dropped_alone() {
+        let keys = Keys::new(10);
+        for entry in 1..=25 {
+            assert!(keys.add(key(1, &format!("r-{entry}"), entry)));
+        }
+        assert!(!keys.add(key(1, "r-3", 26)), "it is in another segment's table");
+        keys.drop_segment(1);
+        let has = |entry: i64| keys.get(1, ReceiptKey::of(&format!("r-{entry}"))).is_some();
+        let left: Vec<i64> = (1..=25).filter(|entry| has(*entry)).collect();
+        assert_eq!(left, (1..=9).chain(20..=25).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_hundred_thousand_keys_are_all_found() {
-        let keys = Keys::new();
+        let keys = Keys::new(1_000_000);
         for entry in 0..100_000 {
             keys.add(key(1, &format!("r-{entry}"), entry));
         }

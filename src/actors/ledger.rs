@@ -8,8 +8,9 @@ use bytes::Bytes;
 use chrono_tz::Tz;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
+use super::archive::Archive;
 use super::assembly::{self, Assembled, Basis};
-use super::chunk::Chunk;
+use super::chunk::{Chunk, ChunkNo};
 use super::directory::Directory;
 use super::flight::{Complete, Flight};
 use super::keys::Keys;
@@ -29,6 +30,8 @@ pub enum LedgerMsg {
     SetZone { request_no: i64, brand_no: i32, zone: Tz, reply: RpcReplyPort<()> },
     /// Give rejections up. Nothing is in flight meanwhile.
     Dismiss { request_no: i64, settlements: Vec<Settlement>, chunk: i64, reply: RpcReplyPort<()> },
+    /// The segment is behind a filter that is published: its keys can be dropped.
+    Sealed { segment: i64 },
 }
 
 pub struct LedgerActor;
@@ -37,6 +40,7 @@ pub struct LedgerArguments {
     pub store: Store,
     pub cursor: Cursor,
     pub keys: Keys,
+    pub archive: Archive,
     pub directory: Arc<Directory>,
     pub flight: Flight,
     /// Where acknowledgements are sent.
@@ -48,7 +52,8 @@ pub struct LedgerArguments {
 pub struct LedgerState {
     arguments: LedgerArguments,
     writer: Writer,
-    segment_entries: i64,
+    /// Sealed segments whose keys are still in the map, with the last chunk that may need them.
+    sealed: Vec<(i64, ChunkNo)>,
     /// Segments below this one have their partition.
     segments_until: i64,
     /// Conflicts that the log has not told of, and when it last did.
@@ -66,13 +71,11 @@ impl Actor for LedgerActor {
         _: ActorRef<LedgerMsg>,
         arguments: LedgerArguments,
     ) -> Result<LedgerState, ActorProcessingErr> {
-        let segment_entries =
-            arguments.cursor.segment_entries.ok_or("the cursor has no segments")?;
         let writer = Writer::new(arguments.store.clone());
         Ok(LedgerState {
             arguments,
             writer,
-            segment_entries,
+            sealed: Vec::new(),
             segments_until: 0,
             conflicts_untold: 0,
             conflicts_told: None,
@@ -95,6 +98,10 @@ impl Actor for LedgerActor {
             LedgerMsg::Dismiss { request_no, settlements, chunk, reply } => {
                 state.dismiss(request_no, settlements, chunk).await?;
                 let _ = reply.send(());
+            }
+            LedgerMsg::Sealed { segment } => {
+                state.sealed.push((segment, state.arguments.flight.issued()));
+                state.drop_sealed();
             }
         }
         Ok(())
@@ -136,6 +143,22 @@ impl LedgerState {
         self.count(chunk, &commit);
         self.acknowledge(chunk).await;
         self.arguments.flight.retire(chunk.no);
+        self.arguments.archive.committed(commit.entry);
+        self.drop_sealed();
+    }
+
+    /// Drops the keys of sealed segments. A chunk that took its number before the segment was
+    /// published may have been looked up without its filter, and is decided by the keys.
+    fn drop_sealed(&mut self) {
+        let committed = self.arguments.flight.committed();
+        let keys = &self.arguments.keys;
+        self.sealed.retain(|(segment, last)| {
+            let is_needed = *last > committed;
+            if !is_needed {
+                keys.drop_segment(*segment);
+            }
+            is_needed
+        });
     }
 
     /// Commits, for as long as it takes: the database being away is not a failure, and the intake
@@ -195,12 +218,13 @@ impl LedgerState {
 
     /// Keeps a partition ahead of the one that `entry` falls in.
     async fn make_segments(&mut self, entry: i64) -> Result<(), store::Error> {
-        let until = segments::segment_of(entry, self.segment_entries) + 2;
+        let segment_entries = self.arguments.archive.segment_entries();
+        let until = segments::segment_of(entry, segment_entries) + 2;
         let mut wait = Backoff::default();
         while self.segments_until < until {
-            let from = segments::segment_of(self.arguments.cursor.entry, self.segment_entries);
+            let from = segments::segment_of(self.arguments.cursor.entry, segment_entries);
             let pool = &self.arguments.store.pool;
-            match segments::ensure(pool, from..until, self.segment_entries).await {
+            match segments::ensure(pool, from..until, segment_entries).await {
                 Ok(()) => self.segments_until = until,
                 Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
                 Err(error) => return Err(error),

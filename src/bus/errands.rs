@@ -98,7 +98,7 @@ impl Intake {
             found.iter().map(|rejection| Bytes::copy_from_slice(&rejection.raw)).collect();
         let named = payloads.iter().zip(found).map(|(raw, of)| (raw, of.stored_at));
         self.sorter.number_names(&self.store, named, &self.health).await?;
-        let mut builder = ChunkBuilder::new(self.number(), epoch, RETRY_SOURCE);
+        let mut builder = ChunkBuilder::new(self.flight.number(), epoch, RETRY_SOURCE);
         let (mut rejections, mut still_rejected) = (Vec::new(), Vec::new());
         for (rejection, payload) in found.iter().zip(&payloads) {
             let position = (rejection.epoch, rejection.sequence);
@@ -114,8 +114,7 @@ impl Intake {
             }
         }
         let source = Source::Retry { request_no, asked_by, rejections, still_rejected };
-        self.flight.begin(builder.finish(source, None), credit);
-        Ok(())
+        self.fly(builder.finish(source, None), credit).await
     }
 
     /// Lets one chunk of parked events fly. As long as there are more the request waits on, and the
@@ -136,7 +135,7 @@ impl Intake {
         let limit = i64::try_from(self.config.chunk_messages_max).unwrap_or(i64::MAX);
         let events = parking::oldest(pool, brand.no, limit).await?;
         let is_last = i64::try_from(events.len()).unwrap_or(i64::MAX) < limit;
-        let mut builder = ChunkBuilder::new(self.number(), epoch, UNPARK_SOURCE);
+        let mut builder = ChunkBuilder::new(self.flight.number(), epoch, UNPARK_SOURCE);
         for event in events {
             let payload = Bytes::from(event.raw);
             let position = (event.epoch, event.sequence);
@@ -153,8 +152,7 @@ impl Intake {
             self.flight.unpark(brand.no);
         }
         let source = Source::Unpark { request_no, brand_no: brand.no, is_last };
-        self.flight.begin(builder.finish(source, None), credit);
-        Ok(())
+        self.fly(builder.finish(source, None), credit).await
     }
 
     async fn dismiss(
@@ -174,7 +172,7 @@ impl Intake {
                 settlement: reason.to_owned(),
             })
             .collect();
-        let chunk = self.number();
+        let chunk = self.flight.number();
         self.flight.idle().await;
         // If the ledger is gone this intake is about to be ended with it; the request waits.
         let _ = self

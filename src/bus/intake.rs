@@ -17,9 +17,11 @@ use super::identity;
 use super::pull::{self, Delivery, Doubt, Pull};
 use super::requests::Bell;
 use super::sorter::{NewName, Sorter};
-use crate::actors::chunk::{ChunkBuilder, ChunkNo, Rejected, RunKind, Source};
+use crate::actors::archive::Archive;
+use crate::actors::chunk::{Chunk, ChunkBuilder, Rejected, RunKind, Source};
 use crate::actors::flight::{Credit, Flight};
 use crate::actors::ledger::LedgerMsg;
+use crate::store::backoff::Backoff;
 use crate::store::{self, Store, cursor};
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
@@ -41,13 +43,12 @@ pub struct Intake {
     pub store: Store,
     pub sorter: Sorter,
     pub flight: Flight,
+    pub archive: Archive,
     pub ledger: ActorRef<LedgerMsg>,
     pub bell: Bell,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub stop: watch::Receiver<bool>,
-    /// The number of the next chunk; rises for as long as the fence lives.
-    pub next_chunk: ChunkNo,
     pub credits: Arc<Semaphore>,
     /// The fence of this life.
     pub fence: i64,
@@ -104,7 +105,7 @@ impl Intake {
         let Some(message) = found else { return false };
         tracing::warn!(sequence, "a message whose subject is not UTF-8 is rejected");
         let Some(credit) = self.credit().await else { return false };
-        let mut builder = ChunkBuilder::new(self.number(), cursor.epoch, STREAM_SOURCE);
+        let mut builder = ChunkBuilder::new(self.flight.number(), cursor.epoch, STREAM_SOURCE);
         let stored_at = message.time;
         builder.reject(Rejected {
             sequence,
@@ -117,13 +118,13 @@ impl Intake {
             raw: message.payload,
         });
         let source = Source::Stream { before: cursor.sequence, last: sequence, stored_at };
-        self.flight.begin(builder.finish(source, None), credit);
-        true
+        self.fly(builder.finish(source, None), credit).await.is_ok()
     }
 
     /// Reads, chunk by chunk, after `position`. Ends without error when told to stop.
     async fn read(&mut self, pull: &mut Pull, epoch: i32, mut position: i64) -> Result<(), Doubt> {
         loop {
+            self.wait_for_sealing().await;
             let Some(credit) = self.credit().await else { return Ok(()) };
             let first = tokio::select! {
                 biased;
@@ -186,7 +187,7 @@ impl Intake {
         deliveries: Vec<Delivery>,
         credit: Credit,
     ) -> Result<i64, Doubt> {
-        let mut builder = ChunkBuilder::new(self.number(), epoch, STREAM_SOURCE);
+        let mut builder = ChunkBuilder::new(self.flight.number(), epoch, STREAM_SOURCE);
         builder.reserve(deliveries.len());
         let (mut last, mut stored_at, mut ack) = (before, None, None);
         for (index, delivery) in deliveries.iter().enumerate() {
@@ -222,8 +223,45 @@ impl Intake {
         let stored_at = stored_at.expect("a chunk has at least one message");
         self.caution = Some(self.caution().at(last));
         let source = Source::Stream { before, last, stored_at };
-        self.flight.begin(builder.finish(source, ack), credit);
+        self.fly(builder.finish(source, ack), credit)
+            .await
+            .map_err(|error| Doubt::Archive(error.to_string()))?;
         Ok(last)
+    }
+
+    /// Looks the chunk up in the archive and lets it fly. Waits for as long as the database is away.
+    ///
+    /// # Errors
+    /// If the database refuses; the chunk is gone, its positions are read again.
+    pub(super) async fn fly(&self, mut chunk: Chunk, credit: Credit) -> Result<(), store::Error> {
+        let mut wait = Backoff::default();
+        chunk.archived = loop {
+            match self.archive.find(&self.store, &chunk).await {
+                Ok(found) => break found,
+                Err(store::Error::Unavailable(error)) => {
+                    let why = format!("sealed segments cannot be looked up: {error}");
+                    self.health.ill(Component::Database, why);
+                    wait.pause().await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.flight.begin(chunk, credit);
+        Ok(())
+    }
+
+    /// Stands still while more full segments wait to be sealed than their keys should be in memory.
+    async fn wait_for_sealing(&mut self) {
+        if !self.archive.is_behind() {
+            return;
+        }
+        let why = "reading waits until full segments of the ledger are sealed";
+        tracing::warn!(unsealed = ?self.archive.unsealed(), why);
+        self.health.ill(Component::Sealing, why);
+        tokio::select! {
+            () = stopped(&mut self.stop) => {}
+            () = self.archive.catch_up() => self.health.well(Component::Sealing),
+        }
     }
 
     async fn number_names(&self, deliveries: &[Delivery]) -> Result<(), Doubt> {
@@ -233,11 +271,6 @@ impl Intake {
             .number_names(&self.store, payloads, &self.health)
             .await
             .map_err(|error| Doubt::Numbering(error.to_string()))
-    }
-
-    pub(super) fn number(&mut self) -> ChunkNo {
-        self.next_chunk += 1;
-        self.next_chunk - 1
     }
 
     /// A credit, or nothing if told to stop.

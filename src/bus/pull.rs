@@ -53,6 +53,8 @@ pub enum Doubt {
     Backwards { position: i64, found: i64 },
     #[error("new brands or predicates cannot be numbered: {0}")]
     Numbering(String),
+    #[error("sealed segments cannot be looked up: {0}")]
+    Archive(String),
     #[error("earlier lives of the engine cannot be looked up: {0}")]
     Caution(String),
     #[error("a message came without a readable reply subject: {0}")]

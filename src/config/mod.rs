@@ -37,6 +37,7 @@ pub struct Config {
     pub intake: Intake,
     pub database: Database,
     pub brands: Brands,
+    pub ledger: Ledger,
     pub supervision: Supervision,
     pub billing: Billing,
     pub admin: Admin,
@@ -79,6 +80,16 @@ pub struct Brands {
     pub default_zone: Tz,
     /// With this many brands, events of further ones are rejected.
     pub auto_create_max: usize,
+    /// Milliseconds without work after which a brand's actor is ended until there is work again.
+    pub passivate_after_ms: u64,
+}
+
+/// The ledger's segments.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ledger {
+    /// Entries in a segment; what the first engine of a database has said holds for ever.
+    pub segment_entries: i64,
 }
 
 /// How often what fails is started again.
@@ -150,7 +161,13 @@ impl Default for Database {
 
 impl Default for Brands {
     fn default() -> Self {
-        Self { default_zone: Tz::UTC, auto_create_max: 100_000 }
+        Self { default_zone: Tz::UTC, auto_create_max: 100_000, passivate_after_ms: 300_000 }
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { segment_entries: 3_500_000 }
     }
 }
 

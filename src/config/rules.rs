@@ -80,6 +80,8 @@ pub(super) static RULES: &[(&str, Rule)] = &[
     ("database.acquire_timeout_ms", Rule::Integer(100, 600_000)),
     ("brands.default_zone", Rule::Text(ZONE)),
     ("brands.auto_create_max", Rule::Integer(0, 10_000_000)),
+    ("brands.passivate_after_ms", Rule::Integer(1_000, DAY_MS)),
+    ("ledger.segment_entries", Rule::Integer(1_000, 100_000_000)),
     ("supervision.restarts_max", Rule::Integer(1, 20)),
     ("supervision.restart_window_ms", Rule::Integer(100, DAY_MS)),
     ("supervision.backoff_ms_min", Rule::Integer(1, 60_000)),

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ractor::{Actor, ActorId, ActorRef};
+use ractor::{Actor, ActorRef};
 use tokio::sync::{Semaphore, watch};
 
 use super::Parts;
+use crate::actors::archive::Archive;
+use crate::actors::beside::Beside;
 use crate::actors::brand_supervisor::{BrandSupervisor, BrandSupervisorArguments};
 use crate::actors::directory::Directory;
 use crate::actors::engine_supervisor::{EngineMsg, Metering};
 use crate::actors::flight::Flight;
 use crate::actors::keys::Keys;
 use crate::actors::ledger::{LedgerActor, LedgerArguments};
+use crate::actors::sealer::{self, Sealer};
 use crate::bus::intake::Intake;
 use crate::bus::sorter::Sorter;
 use crate::bus::streams;
@@ -28,6 +31,7 @@ struct Opened {
     cursor: Cursor,
     directory: Arc<Directory>,
     keys: Keys,
+    archive: Archive,
 }
 
 /// Begins a life: waits for database, bus and lock for as long as it takes, and then starts the actors
@@ -36,8 +40,8 @@ struct Opened {
 /// # Errors
 /// If the database refuses, or was metered from another stream.
 pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Result<Metering> {
-    let Opened { lock, cursor, directory, keys } = open(&parts).await?;
-    let flight = Flight::new();
+    let Opened { lock, cursor, directory, keys, archive } = open(&parts).await?;
+    let flight = Flight::new(cursor.chunk + 1);
     parts.flight.send_replace(Some(flight.clone()));
     parts.fence.send_replace(Some(cursor.fence));
     for brand_no in directory.parked_brands() {
@@ -48,15 +52,17 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         flight: flight.clone(),
         limits: parts.config.restart,
         tries_max: parts.config.brand_tries_max,
+        passivate_after: parts.config.passivate_after,
         metrics: Arc::clone(&parts.metrics),
     };
     let (brands, _) =
         BrandSupervisor::spawn_linked(None, BrandSupervisor, brands, root.get_cell()).await?;
-    let (fence, next_chunk) = (cursor.fence, cursor.chunk + 1);
+    let fence = cursor.fence;
     let ledger = LedgerArguments {
         store: parts.store.clone(),
         cursor,
         keys,
+        archive: archive.clone(),
         directory: Arc::clone(&directory),
         flight: flight.clone(),
         bus: parts.bus.client.clone(),
@@ -65,6 +71,16 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
     };
     let (ledger, _) = LedgerActor::spawn_linked(None, LedgerActor, ledger, root.get_cell()).await?;
     flight.connect(brands.clone(), ledger.clone());
+    let sealer = Sealer {
+        store: parts.store.clone(),
+        fence,
+        archive: archive.clone(),
+        ledger: ledger.clone(),
+        metrics: Arc::clone(&parts.metrics),
+        health: Arc::clone(&parts.health),
+    };
+    let id = ledger.get_id();
+    let sealer = Beside::start("sealer", sealer.run(), id, root.clone());
     let (stop_intake, stop) = watch::channel(false);
     let intake = Intake {
         config: parts.config.intake.clone(),
@@ -72,18 +88,18 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         store: parts.store.clone(),
         sorter: Sorter { config: parts.config.sorter.clone(), directory },
         flight: flight.clone(),
+        archive,
         ledger: ledger.clone(),
         bell: parts.bell.clone(),
         metrics: Arc::clone(&parts.metrics),
         health: Arc::clone(&parts.health),
         stop,
-        next_chunk,
         credits: Arc::new(Semaphore::new(parts.config.intake.credits)),
         fence,
         caution: None,
     };
-    let intake = tokio::spawn(watch_intake(intake, ledger.get_id(), root));
-    Ok(Metering { brands, ledger, flight, intake, stop_intake, lock })
+    let intake = Beside::start("intake", intake.run(), id, root);
+    Ok(Metering { brands, ledger, flight, intake, stop_intake, sealer, lock })
 }
 
 /// From the lock to the keys.
@@ -104,37 +120,21 @@ async fn open(parts: &Parts) -> anyhow::Result<Opened> {
     .await?;
     check_stream(&cursor, stream)?;
     let directory = Arc::new(patiently(parts, || load_directory(store)).await?);
-    let keys = patiently(parts, || load_keys(store, &cursor)).await?;
     patiently(parts, || make_segments(store, &cursor)).await?;
+    let sealed = patiently(parts, || sealer::load(store)).await?;
+    let archive = Archive::new(segment_entries(&cursor), cursor.entry, sealed);
+    let keys = patiently(parts, || load_keys(store, &cursor, &archive)).await?;
     tracing::info!(
         fence = cursor.fence,
         sequence = cursor.sequence,
         entry = cursor.entry,
         brands = directory.brand_count(),
+        keys = keys.len(),
+        sealed_segments = archive.view().len(),
         elapsed_ms = started.elapsed().as_millis(),
         "the ledger is loaded"
     );
-    Ok(Opened { lock, cursor, directory, keys })
-}
-
-/// Runs the intake and tells the root if it fails or panics.
-async fn watch_intake(intake: Intake, ledger: ActorId, root: ActorRef<EngineMsg>) {
-    let mut task = AbortOnDrop(tokio::spawn(intake.run()));
-    let why = match (&mut task.0).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => format!("{:#}", anyhow::Error::from(error)),
-        Err(panic) => format!("the intake ended: {panic}"),
-    };
-    let _ = root.cast(EngineMsg::IntakeFailed { ledger, why });
-}
-
-/// A task that ends with its owner.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    Ok(Opened { lock, cursor, directory, keys, archive })
 }
 
 /// Does `work` again for as long as the database is away.
@@ -217,22 +217,45 @@ async fn load_directory(store: &Store) -> Result<Directory, store::Error> {
     Ok(directory)
 }
 
-async fn load_keys(store: &Store, cursor: &Cursor) -> Result<Keys, store::Error> {
-    let keys = Keys::new();
+/// Loads the keys of what is not sealed: some full segments at most, and the open one.
+async fn load_keys(
+    store: &Store,
+    cursor: &Cursor,
+    archive: &Archive,
+) -> Result<Keys, store::Error> {
+    let entries = segment_entries(cursor);
+    let keys = Keys::new(entries);
+    let open = segments::full(cursor.entry, entries);
     let mut connection = store.connect().await?;
-    keys::load(&mut connection, cursor.entry, |key| keys.add(key)).await?;
-    if i64::try_from(keys.len()) != Ok(cursor.entry) {
-        return Err(store::Error::Corrupt(format!(
-            "the ledger has {} receipts and the cursor says {}: run `prooftally audit`",
-            keys.len(),
-            cursor.entry
-        )));
+    for segment in archive.unsealed().into_iter().chain([open]) {
+        let (mut found, mut doubles) = (0, 0);
+        keys::load(&mut connection, segment, cursor.entry, |key| {
+            found += 1;
+            doubles += i64::from(!keys.add(key));
+        })
+        .await?;
+        let bounds = segments::entries_of(segment, entries);
+        let expected = bounds.end.min(cursor.entry + 1) - bounds.start.max(1);
+        if found != expected {
+            return Err(store::Error::Corrupt(format!(
+                "segment {segment} of the ledger has {found} entries and the cursor says \
+                 {expected}: run `prooftally audit`"
+            )));
+        }
+        if doubles > 0 {
+            tracing::error!(segment, doubles, "receipts are counted twice: run `prooftally audit`");
+        }
     }
     Ok(keys)
 }
 
 async fn make_segments(store: &Store, cursor: &Cursor) -> Result<(), store::Error> {
-    let entries = cursor.segment_entries.unwrap_or(1);
+    let entries = segment_entries(cursor);
     let segment = segments::segment_of(cursor.entry, entries);
     segments::ensure(&store.pool, segment..segment + 2, entries).await
+}
+
+/// Fixed when the first fence was taken, so it is always there.
+fn segment_entries(cursor: &Cursor) -> i64 {
+    cursor.segment_entries.unwrap_or(1)
 }

@@ -38,6 +38,8 @@ pub struct Config {
     pub restart: Limits,
     /// Failures on the same slice after which a brand's events are parked.
     pub brand_tries_max: u32,
+    /// A brand without work for so long loses its actor.
+    pub passivate_after: Duration,
     pub admin_listen: SocketAddr,
     pub metrics_brands_max: usize,
     pub shutdown_grace: Duration,

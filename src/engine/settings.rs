@@ -7,10 +7,6 @@ use crate::actors::restart::Limits;
 use crate::bus::{self, intake, sorter, streams};
 use crate::{config, store};
 
-/// Entries in a segment of the ledger, fixed when the first engine starts: so many that few partitions
-/// are needed, so few that an index over one is built in a second or two.
-const SEGMENT_ENTRIES: i64 = 3_500_000;
-
 impl Config {
     /// The parts' settings out of the configuration's.
     pub fn of(config: &config::Config) -> Self {
@@ -22,7 +18,7 @@ impl Config {
         Self {
             store: store_config(config),
             migrate_on_start: config.database.migrate_on_start,
-            segment_entries: SEGMENT_ENTRIES,
+            segment_entries: config.ledger.segment_entries,
             bus: bus_config(config),
             intake: intake::Config {
                 pull: bus::pull::Config {
@@ -56,6 +52,7 @@ impl Config {
                 backoff_min: milliseconds(config.supervision.backoff_ms_min),
             },
             brand_tries_max: config.supervision.brand_tries_max,
+            passivate_after: milliseconds(config.brands.passivate_after_ms),
             admin_listen: config.admin.listen,
             metrics_brands_max: config.admin.metrics_brands_max,
             shutdown_grace: milliseconds(config.service.shutdown_grace_ms),

@@ -91,6 +91,13 @@ pub fn date_bytes(date: NaiveDate) -> [u8; 4] {
     (chrono::Datelike::num_days_from_ce(&date) - DAY_2000).to_be_bytes()
 }
 
+/// The next field of a row that a [`Reader`] hands over. The caller knows its width.
+pub fn next<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let (head, tail) = rest.split_first_chunk::<N>().expect("the row has all its fields");
+    *rest = tail;
+    *head
+}
+
 /// Reads a COPY TO stream of rows of fixed-width fields.
 #[derive(Default)]
 pub struct Reader {

@@ -4,7 +4,7 @@ use billing::receipt::ReceiptKey;
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgConnection;
 
-use super::{Error, copy};
+use super::{Error, copy, segments};
 
 /// One committed receipt, as far as dedupe needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +20,20 @@ pub struct CommittedKey {
 /// Bytes of a row's six fields.
 const WIDTH: usize = 4 + 16 + 8 + 8 + 4 + 8;
 
-/// Hands every key of the ledger up to `entry` to `take`. Streams: the reader's memory does not grow with the
-/// ledger.
+/// Hands every key of a segment up to `entry` to `take`. Streams: the reader's memory does not grow
+/// with the ledger.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn load(
     connection: &mut PgConnection,
+    segment: i64,
     entry: i64,
     mut take: impl FnMut(CommittedKey),
 ) -> Result<(), Error> {
+    let table = segments::table_of(segment);
     let statement = format!(
-        "copy (select brand_no, receipt_key, digest, entry, epoch, sequence from ledger \
+        "copy (select brand_no, receipt_key, digest, entry, epoch, sequence from {table} \
          where entry <= {entry}) to stdout (format binary)"
     );
     let mut rows = connection.copy_out_raw(&statement).await?;
@@ -45,17 +47,11 @@ pub async fn load(
 fn committed_key(row: &[u8]) -> CommittedKey {
     let mut rest = row;
     CommittedKey {
-        brand_no: i32::from_be_bytes(next(&mut rest)),
-        key: ReceiptKey(u128::from_be_bytes(next(&mut rest))),
-        digest: u64::from_be_bytes(next(&mut rest)),
-        entry: i64::from_be_bytes(next(&mut rest)),
-        epoch: i32::from_be_bytes(next(&mut rest)),
-        sequence: i64::from_be_bytes(next(&mut rest)),
+        brand_no: i32::from_be_bytes(copy::next(&mut rest)),
+        key: ReceiptKey(u128::from_be_bytes(copy::next(&mut rest))),
+        digest: u64::from_be_bytes(copy::next(&mut rest)),
+        entry: i64::from_be_bytes(copy::next(&mut rest)),
+        epoch: i32::from_be_bytes(copy::next(&mut rest)),
+        sequence: i64::from_be_bytes(copy::next(&mut rest)),
     }
-}
-
-fn next<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
-    let (head, tail) = rest.split_first_chunk::<N>().expect("the row has WIDTH bytes");
-    *rest = tail;
-    *head
 }

@@ -13,12 +13,12 @@ pub mod cursor;
 pub mod keys;
 pub mod ledger;
 pub mod lock;
-
 pub mod parking;
 pub mod plan_file;
 pub mod plans;
 pub mod rejections;
 pub mod requests;
+pub mod sealing;
 pub mod segments;
 pub mod unpriced;
 pub mod usage;

@@ -16,6 +16,11 @@ pub fn entries_of(segment: i64, segment_entries: i64) -> Range<i64> {
     segment * segment_entries..(segment + 1) * segment_entries
 }
 
+/// How many segments are full when `entry` is the last one.
+pub fn full(entry: i64, segment_entries: i64) -> i64 {
+    segment_of(entry + 1, segment_entries)
+}
+
 /// The partition of `segment`.
 pub fn table_of(segment: i64) -> String {
     format!("ledger_{segment:06}")

@@ -12,6 +12,10 @@ pub enum Component {
     /// The lock that makes this the only engine.
     Lock,
     Metering,
+    /// The proof that no receipt is counted twice.
+    Uniqueness,
+    /// Full segments that wait to be sealed.
+    Sealing,
 }
 
 impl Component {
@@ -21,6 +25,8 @@ impl Component {
             Component::Bus => "bus",
             Component::Lock => "lock",
             Component::Metering => "metering",
+            Component::Uniqueness => "uniqueness",
+            Component::Sealing => "sealing",
         }
     }
 }

@@ -38,6 +38,11 @@ struct ActorLabels {
     actor: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SegmentLabels {
+    state: &'static str,
+}
+
 /// The engine's metrics, and the registry that renders them.
 pub struct Metrics {
     registry: Registry,
@@ -55,6 +60,8 @@ pub struct Metrics {
     chunks_in_flight: Gauge,
     brand_actors: Gauge,
     cursor: Gauge,
+    segments: Family<SegmentLabels, Gauge>,
+    sealing_duration: Histogram,
 }
 
 impl Metrics {
@@ -78,6 +85,8 @@ impl Metrics {
             chunks_in_flight: Gauge::default(),
             brand_actors: Gauge::default(),
             cursor: Gauge::default(),
+            segments: Family::default(),
+            sealing_duration: Histogram::new([0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]),
             registry: Registry::default(),
         };
         metrics.register(&mut registry);
@@ -110,6 +119,12 @@ impl Metrics {
         registry.register("brand_actors", actors, self.brand_actors.clone());
         let cursor = "Last position of the stream that is committed";
         registry.register("cursor_sequence", cursor, self.cursor.clone());
+        let segments =
+            "Full segments of the ledger: sealed, unsealed, or broken (a receipt counted twice)";
+        registry.register("segments", segments, self.segments.clone());
+        let sealing = "From the start of a segment's proof to its filter being in use";
+        let duration = self.sealing_duration.clone();
+        registry.register_with_unit("sealing_duration", sealing, Unit::Seconds, duration);
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", build);
     }
@@ -162,6 +177,20 @@ impl Metrics {
     pub fn load(&self, chunks: usize, actors: usize) {
         self.chunks_in_flight.set(i64::try_from(chunks).unwrap_or(i64::MAX));
         self.brand_actors.set(i64::try_from(actors).unwrap_or(i64::MAX));
+    }
+
+    /// Full segments by state; a broken one is unsealed too.
+    pub fn segments(&self, sealed: usize, unsealed: usize, broken: usize) {
+        let states = [("sealed", sealed), ("unsealed", unsealed), ("broken", broken)];
+        for (state, segments) in states {
+            let gauge = self.segments.get_or_create(&SegmentLabels { state });
+            gauge.set(i64::try_from(segments).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// A segment was sealed.
+    pub fn sealed(&self, duration: Duration) {
+        self.sealing_duration.observe(duration.as_secs_f64());
     }
 
     /// The metrics in Prometheus' text format.

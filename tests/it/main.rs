@@ -13,5 +13,6 @@ mod metering;
 mod peers;
 mod plans;
 mod requests;
+mod segments;
 mod tidy;
 mod workload;

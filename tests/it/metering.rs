@@ -3,7 +3,7 @@
 use prooftally::store::cursor;
 use prooftally::workload::Spec;
 
-use crate::harness::world::admin;
+use crate::harness::world::{admin, metrics};
 use crate::harness::{EngineProcess, World, wait_for};
 
 /// The command's whole way: events by the command, an engine of its own process, usage by the command.
@@ -206,4 +206,27 @@ pub fn receipt(receipt_id: &str, brand: &str) -> String {
     format!(
         r#"{{"receiptId":"{receipt_id}","predicateId":"CERT_VALID@V1","brandId":"{brand}","supplierId":"mill","productRef":"shirt","result":true,"verifiedAt":"2026-03-01T10:00:00Z"}}"#
     )
+}
+
+/// Brands without events lose their actor, and wake with the next event and all that was counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_brands_are_passivated_and_wake_exact() {
+    let world = World::new().await;
+    let engine = world
+        .engine_with(|config| config.passivate_after = std::time::Duration::from_millis(200))
+        .await;
+    let spec = Spec { count: 3_000, brands: 50, ..Spec::default() };
+    let truth = world.publish(&spec).await;
+    world.wait_until_metered().await;
+    wait_for("no brand has an actor", async || {
+        metrics(&engine).await.contains("prooftally_brand_actors 0\n").then_some(())
+    })
+    .await;
+    world.assert_equals(&truth).await;
+    let before = cursor::read(world.pool()).await.unwrap().totals;
+    world.publish(&spec).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    let after = cursor::read(world.pool()).await.unwrap().totals;
+    assert_eq!(after.counted, before.counted, "a brand that woke has counted again");
 }

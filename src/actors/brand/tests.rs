@@ -50,7 +50,7 @@ fn marks(answer: &Answer) -> String {
 
 #[test]
 fn the_first_event_of_a_receipt_counts() {
-    let mut meter = BrandMeter::new(1, Keys::new());
+    let mut meter = BrandMeter::new(1, Keys::new(1_000));
     let chunk = chunk(1, 1, Tz::UTC, &[("a", "x"), ("b", "x"), ("a", "x"), ("a", "y")]);
     let answer = meter.meter(&chunk, 0, 0);
     assert_eq!(marks(&answer), "ccds");
@@ -60,7 +60,7 @@ fn the_first_event_of_a_receipt_counts() {
 
 #[test]
 fn chunks_in_flight_and_committed_keys_are_both_remembered() {
-    let keys = Keys::new();
+    let keys = Keys::new(1_000);
     let mut meter = BrandMeter::new(1, keys.clone());
     let first = chunk(1, 1, Tz::UTC, &[("a", "x")]);
     assert_eq!(marks(&meter.meter(&first, 0, 0)), "c");
@@ -73,7 +73,7 @@ fn chunks_in_flight_and_committed_keys_are_both_remembered() {
 
 #[test]
 fn an_event_is_not_its_own_duplicate() {
-    let keys = Keys::new();
+    let keys = Keys::new(1_000);
     let chunk = chunk(1, 1, Tz::UTC, &[("a", "x")]);
     let mut meter = BrandMeter::new(1, keys.clone());
     assert_eq!(marks(&meter.meter(&chunk, 0, 0)), "c");
@@ -86,15 +86,15 @@ fn an_event_is_not_its_own_duplicate() {
 #[test]
 fn a_new_life_adopts_what_the_earlier_one_answered() {
     let first = chunk(1, 1, Tz::UTC, &[("a", "x"), ("a", "x")]);
-    let answer = BrandMeter::new(1, Keys::new()).meter(&first, 0, 0);
-    let mut next_life = BrandMeter::new(1, Keys::new());
+    let answer = BrandMeter::new(1, Keys::new(1_000)).meter(&first, 0, 0);
+    let mut next_life = BrandMeter::new(1, Keys::new(1_000));
     next_life.adopt(&first, 0, &answer);
     assert_eq!(marks(&next_life.meter(&chunk(2, 3, Tz::UTC, &[("a", "x")]), 0, 0)), "d");
 }
 
 #[test]
 fn the_day_is_the_brands() {
-    let mut meter = BrandMeter::new(1, Keys::new());
+    let mut meter = BrandMeter::new(1, Keys::new(1_000));
     let answer = meter.meter(&chunk(1, 1, Tz::Europe__Berlin, &[("a", "x")]), 0, 0);
     assert_eq!(answer.usage[0].usage_day.to_string(), "2026-10-01");
 }
@@ -110,4 +110,17 @@ fn commit(keys: &Keys, chunk: &Chunk) {
             sequence: candidate.sequence,
         });
     }
+}
+
+#[test]
+fn what_a_sealed_segment_has_counts_no_more() {
+    let mut meter = BrandMeter::new(1, Keys::new(1_000));
+    let mut chunk = chunk(1, 10, Tz::UTC, &[("a", "x"), ("b", "x"), ("c", "x"), ("d", "x")]);
+    let of = |index: usize| chunk.candidates[index];
+    let counted = |sequence, digest| Counted { entry: 5, epoch: 1, sequence, digest };
+    let same = counted(3, of(0).digest);
+    let other = counted(4, of(1).digest + 1);
+    let itself = counted(12, of(2).digest);
+    chunk.archived.extend([(0, same), (1, other), (2, itself)]);
+    assert_eq!(marks(&meter.meter(&chunk, 0, 0)), "dscc");
 }

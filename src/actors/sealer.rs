@@ -1,0 +1,240 @@
+//! The sealer: seals full segments in the background, beside the ledger actor.
+//!
+//! Proof first, filter second, mark third; then the filter is published and the ledger actor drops
+//! the segment's keys when no chunk can need them any more. Whatever ends it in between, the next
+//! life finds the segment unsealed, loads its keys and seals it again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::ActorRef;
+use sqlx::postgres::PgConnection;
+
+use super::archive::{Archive, Sealed, View};
+use super::filter::{Filter, FilterBuilder};
+use super::keys;
+use super::ledger::LedgerMsg;
+use crate::store::backoff::Backoff;
+use crate::store::sealing::{self, Double, Kept, SegmentKey};
+use crate::store::{Error, Store};
+use crate::telemetry::health::{Component, Health};
+use crate::telemetry::metrics::Metrics;
+
+/// Seals segments for one life of the metering subtree.
+pub struct Sealer {
+    pub store: Store,
+    pub fence: i64,
+    pub archive: Archive,
+    pub ledger: ActorRef<LedgerMsg>,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+}
+
+/// How long a segment that could not be sealed is left alone: a person has to repair it first.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// The ledger's number for a receipt that was counted again by the resolution of a conflict.
+const RESOLUTION: i16 = 3;
+
+/// What sealing came to.
+enum Outcome {
+    Sealed(Sealed),
+    /// The uniqueness of receipts is broken.
+    Broken(Vec<Double>),
+}
+
+impl Sealer {
+    /// Seals what is full, for ever. Ends when another engine has taken over.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn run(self) -> Result<(), Error> {
+        let mut entries = self.archive.entries();
+        let mut broken = BTreeSet::new();
+        // What an earlier life found is found again.
+        self.health.well(Component::Uniqueness);
+        loop {
+            let unsealed = self.archive.unsealed();
+            self.metrics.segments(self.archive.view().len(), unsealed.len(), broken.len());
+            if let Some(segment) = unsealed.into_iter().find(|of| !broken.contains(of)) {
+                if !self.seal_patiently(segment).await? {
+                    broken.insert(segment);
+                }
+                continue;
+            }
+            tokio::select! {
+                changed = entries.changed() => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep(TRY_AGAIN_AFTER), if !broken.is_empty() => {
+                    self.try_again(&mut broken).await?;
+                }
+            }
+        }
+    }
+
+    /// Seals what could not be sealed before, in case that it was repaired.
+    async fn try_again(&self, broken: &mut BTreeSet<i64>) -> Result<(), Error> {
+        for segment in broken.clone() {
+            if self.seal_patiently(segment).await? {
+                broken.remove(&segment);
+            }
+        }
+        if broken.is_empty() {
+            self.health.well(Component::Uniqueness);
+        }
+        Ok(())
+    }
+
+    /// Seals the segment for as long as the database is away. False if a receipt is counted twice.
+    async fn seal_patiently(&self, segment: i64) -> Result<bool, Error> {
+        let mut wait = Backoff::default();
+        loop {
+            let started = Instant::now();
+            match self.seal(segment).await {
+                Ok(Outcome::Sealed(sealed)) => {
+                    self.archive.publish(sealed);
+                    // If the ledger actor is gone, its keys are gone with it.
+                    let _ = self.ledger.cast(LedgerMsg::Sealed { segment });
+                    self.metrics.sealed(started.elapsed());
+                    let elapsed_ms = started.elapsed().as_millis();
+                    tracing::info!(segment, elapsed_ms, "a segment of the ledger is sealed");
+                    return Ok(true);
+                }
+                Ok(Outcome::Broken(doubles)) => {
+                    self.alarm(segment, &doubles);
+                    return Ok(false);
+                }
+                Err(Error::Unavailable(error)) => {
+                    tracing::debug!(segment, %error, "sealing waits for the database");
+                    wait.pause().await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn alarm(&self, segment: i64, doubles: &[Double]) {
+        let why = problem(doubles);
+        tracing::error!(segment, why, "receipts are counted twice; run `prooftally audit repair`");
+        self.health.ill(Component::Uniqueness, format!("segment {segment}: {why}"));
+    }
+
+    async fn seal(&self, segment: i64) -> Result<Outcome, Error> {
+        let mut connection = sealing::connect(&self.store).await?;
+        let mut doubles = sealing::prove(&mut connection, segment).await?;
+        if doubles.is_empty() {
+            let view = self.archive.view();
+            let Contents { entries, filter, suspects } =
+                read(&mut connection, segment, &view).await?;
+            for (other, suspects) in view.iter().zip(&suspects) {
+                let (pair, connection) = ((segment, other.segment), &mut connection);
+                doubles.extend(sealing::doubles_in(connection, pair, suspects).await?);
+            }
+            if doubles.is_empty() {
+                let kept = Kept::new(segment, entries, filter.to_bytes());
+                sealing::keep(&mut connection, self.fence, &kept).await?;
+                return Ok(Outcome::Sealed(Sealed { segment, filter }));
+            }
+        }
+        let why = problem(&doubles);
+        sealing::note_problem(&mut connection, self.fence, segment, &why).await?;
+        Ok(Outcome::Broken(doubles))
+    }
+}
+
+/// What reading a segment comes to.
+struct Contents {
+    entries: i64,
+    filter: Filter,
+    /// Its receipts that another sealed segment may have too, for each of these.
+    suspects: Vec<Vec<SegmentKey>>,
+}
+
+/// Reads the segment's receipts once, builds its filter and probes those of `others`. Holds 8 bytes
+/// a receipt.
+async fn read(
+    connection: &mut PgConnection,
+    segment: i64,
+    others: &View,
+) -> Result<Contents, Error> {
+    let mut builder = FilterBuilder::default();
+    let mut probes = Probes::new(others);
+    let mut entries = 0;
+    sealing::keys(connection, segment, |of, source| {
+        entries += 1;
+        builder.add(keys::hash(of.brand_no, of.key));
+        // What a resolution counts again is in another segment by intention.
+        if source < RESOLUTION {
+            probes.add(of);
+        }
+    })
+    .await?;
+    let suspects = probes.finish();
+    let building = tokio::task::spawn_blocking(move || builder.build());
+    let filter = building
+        .await
+        .map_err(|panic| Error::Corrupt(format!("segment {segment}: {panic}")))?
+        .map_err(|error| Error::Corrupt(format!("segment {segment}: {error}")))?;
+    Ok(Contents { entries, filter, suspects })
+}
+
+/// Probes the filters of other segments for many receipts, some thousands at a time.
+struct Probes<'a> {
+    others: &'a View,
+    batch: Vec<SegmentKey>,
+    suspects: Vec<Vec<SegmentKey>>,
+}
+
+impl<'a> Probes<'a> {
+    const BATCH: usize = 4_096;
+
+    fn new(others: &'a View) -> Self {
+        let suspects = vec![Vec::new(); others.len()];
+        Self { others, batch: Vec::with_capacity(Self::BATCH), suspects }
+    }
+
+    fn add(&mut self, of: SegmentKey) {
+        self.batch.push(of);
+        if self.batch.len() == Self::BATCH {
+            self.probe();
+        }
+    }
+
+    fn probe(&mut self) {
+        let hashes: Vec<u64> =
+            self.batch.iter().map(|of| keys::hash(of.brand_no, of.key)).collect();
+        for (other, suspects) in self.others.iter().zip(&mut self.suspects) {
+            other.filter.probe(&hashes, |index| suspects.push(self.batch[index]));
+        }
+        self.batch.clear();
+    }
+
+    fn finish(mut self) -> Vec<Vec<SegmentKey>> {
+        self.probe();
+        self.suspects
+    }
+}
+
+/// Reads the filters of the sealed segments back, and builds anew what is not whole.
+///
+/// # Errors
+/// If the database is away or a filter cannot be built.
+pub async fn load(store: &Store) -> Result<Vec<Sealed>, Error> {
+    let mut all = Vec::new();
+    for kept in sealing::sealed(&store.pool).await? {
+        let segment = kept.segment;
+        let whole = if kept.is_whole() { Filter::from_bytes(&kept.filter).ok() } else { None };
+        let filter = if let Some(filter) = whole {
+            filter
+        } else {
+            tracing::error!(segment, "a stored filter is damaged; it is built from the ledger");
+            let mut connection = sealing::connect(store).await?;
+            read(&mut connection, segment, &View::default()).await?.filter
+        };
+        all.push(Sealed { segment, filter });
+    }
+    Ok(all)
+}
+
+fn problem(doubles: &[Double]) -> String {
+    doubles.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,196 @@
+//! Sealed segments: what was counted long ago counts no more, whatever restarts, and a receipt that is
+//! counted twice is found.
+
+use prooftally::engine::Engine;
+use prooftally::store::{cursor, sealing};
+use prooftally::workload::{Percent, Spec};
+
+use crate::harness::world::{admin, metrics};
+use crate::harness::{EngineProcess, World, wait_for};
+use crate::metering::receipt;
+
+/// So that a few thousand events fill several segments.
+const SEGMENT_ENTRIES: i64 = 1_000;
+
+fn spec() -> Spec {
+    let old_duplicate = Percent::from_basis_points(5_000);
+    Spec { count: 12_000, brands: 20, old_duplicate, ..Spec::default() }
+}
+
+async fn engine(world: &World) -> Engine {
+    world
+        .engine_with(|config| {
+            config.segment_entries = SEGMENT_ENTRIES;
+            config.intake.chunk_messages_max = 300;
+        })
+        .await
+}
+
+/// Waits until all full segments but `broken` of them are sealed, and returns how many are.
+async fn wait_until_sealed(world: &World, broken: i64) -> i64 {
+    wait_for("full segments are sealed", async || {
+        let cursor = cursor::read(world.pool()).await.ok()?;
+        let full = (cursor.entry + 1) / SEGMENT_ENTRIES;
+        let sealed = sealing::sealed(world.pool()).await.ok()?;
+        let sealed = i64::try_from(sealed.len()).expect("few");
+        (sealed == full - broken).then_some(sealed)
+    })
+    .await
+}
+
+async fn counted(world: &World) -> i64 {
+    cursor::read(world.pool()).await.unwrap().totals.counted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_of_sealed_segments_are_never_counted_again() {
+    let world = World::new().await;
+    let truth = world.publish(&spec()).await;
+    let engine = engine(&world).await;
+    world.wait_until_metered().await;
+    world.assert_equals(&truth).await;
+    let sealed = wait_until_sealed(&world, 0).await;
+    assert!(sealed >= 9, "{sealed} segments");
+    // All of it again, under new positions, to an engine that has sealed and to one that has loaded.
+    let before = counted(&world).await;
+    world.publish(&spec()).await;
+    world.wait_until_metered().await;
+    let text = metrics(&engine).await;
+    let gauge = format!(r#"prooftally_segments{{state="sealed"}} {sealed}"#);
+    assert!(text.contains(&gauge), "{text}");
+    engine.stop().await;
+    assert_eq!(counted(&world).await, before);
+    let engine = self::engine(&world).await;
+    world.publish(&spec()).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    assert_eq!(counted(&world).await, before);
+    world.assert_conserved().await;
+    let audit = world.prooftally(&["audit"]);
+    assert!(audit.status.success(), "{audit:?}");
+}
+
+/// A content that contradicts a receipt of a sealed segment is a conflict with that receipt's entry; the
+/// same content with less said is a duplicate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_with_a_sealed_receipt_is_found() {
+    let world = World::new().await;
+    world.publish_raw("proofs.verified", [receipt("r-old", "acme")]).await;
+    world.publish(&Spec { count: 3_000, ..spec() }).await;
+    let engine = engine(&world).await;
+    world.wait_until_metered().await;
+    wait_until_sealed(&world, 0).await;
+    let other = receipt("r-old", "acme").replace("mill", "loom");
+    let absent = receipt("r-old", "acme").replace(r#""supplierId":"mill","#, "");
+    let before = cursor::read(world.pool()).await.unwrap().totals;
+    world.publish_raw("proofs.verified", [absent, other]).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    let after = cursor::read(world.pool()).await.unwrap().totals;
+    assert_eq!(after.duplicate - before.duplicate, 1);
+    assert_eq!(after.conflict - before.conflict, 1);
+    let entry: i64 = sqlx::query_scalar("select entry from conflict where receipt_id = 'r-old'")
+        .fetch_one(world.pool())
+        .await
+        .unwrap();
+    assert_eq!(entry, 1);
+    world.assert_conserved().await;
+}
+
+/// Killed again and again while segments fill and are sealed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_killed_while_it_seals_is_exact() {
+    let world = World::new().await;
+    let truth = world.publish(&Spec { count: 40_000, ..spec() }).await;
+    let variables = [
+        ("PROOFTALLY__INTAKE__CHUNK_MESSAGES_MAX", "400"),
+        ("PROOFTALLY__LEDGER__SEGMENT_ENTRIES", "1000"),
+    ];
+    for position in [5_000, 13_000, 21_000, 30_000] {
+        let engine = EngineProcess::start_with(&world, &variables);
+        world.wait_for_position(position).await;
+        engine.kill();
+    }
+    assert!(world.position().await < 40_000, "it was not killed in the middle");
+    let engine = EngineProcess::start_with(&world, &variables);
+    world.wait_until_metered().await;
+    wait_until_sealed(&world, 0).await;
+    assert_eq!(engine.stop(), Some(0));
+    world.assert_equals(&truth).await;
+}
+
+/// A filter is trusted only while it is the one that was kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_filter_is_built_anew() {
+    let world = World::new().await;
+    world.publish(&Spec { count: 3_000, ..spec() }).await;
+    let engine = engine(&world).await;
+    world.wait_until_metered().await;
+    wait_until_sealed(&world, 0).await;
+    engine.stop().await;
+    let damage = "update segment set filter = set_byte(filter, 100, get_byte(filter, 100) # 255)";
+    sqlx::query(damage).execute(world.pool()).await.unwrap();
+    let before = counted(&world).await;
+    let engine = self::engine(&world).await;
+    world.publish(&Spec { count: 3_000, ..spec() }).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    assert_eq!(counted(&world).await, before);
+}
+
+/// Makes the ledger count the receipt of one entry a second time, in place of another entry of the
+/// same brand.
+async fn plant_double(world: &World, first: i64, second_from: i64) -> i64 {
+    sqlx::query_scalar(
+        "update ledger l set receipt_key = f.receipt_key, receipt_id = f.receipt_id from ledger f \
+         where f.entry = $1 and l.entry = (select min(entry) from ledger o \
+            where o.brand_no = f.brand_no and o.entry >= $2) \
+         returning l.entry",
+    )
+    .bind(first)
+    .bind(second_from)
+    .fetch_one(world.pool())
+    .await
+    .unwrap()
+}
+
+/// The check that planted doubles are found, in one segment or across two, and that metering goes on.
+async fn check_double_is_found(first: i64, second_from: i64) {
+    let world = World::new().await;
+    world.publish(&Spec { count: 2_000, ..spec() }).await;
+    let engine = engine(&world).await;
+    world.wait_until_metered().await;
+    wait_until_sealed(&world, 0).await;
+    engine.stop().await;
+    let second = plant_double(&world, first, second_from).await;
+    let engine = self::engine(&world).await;
+    world.publish(&Spec { count: 3_000, seed: 2, ..spec() }).await;
+    world.wait_until_metered().await;
+    wait_until_sealed(&world, 1).await;
+    let problem: Option<String> =
+        sqlx::query_scalar("select problem from segment where segment = $1")
+            .bind(second / SEGMENT_ENTRIES)
+            .fetch_one(world.pool())
+            .await
+            .unwrap();
+    let problem = problem.expect("it is not sealed");
+    assert!(problem.contains(&format!("is counted in entries [{first}, {second}]")), "{problem}");
+    let (status, ready) = admin(&engine, "/readyz").await;
+    assert!(status == 503 && ready.contains("uniqueness"), "{status} {ready}");
+    let text = metrics(&engine).await;
+    assert!(text.contains(r#"prooftally_segments{state="broken"} 1"#), "{text}");
+    engine.stop().await;
+    let audit = world.prooftally(&["audit"]);
+    assert_eq!(audit.status.code(), Some(10), "{audit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_counted_twice_within_a_segment_is_found() {
+    // Both in segment 1, which was open when they were planted.
+    check_double_is_found(1_050, 1_100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_counted_twice_across_segments_is_found() {
+    check_double_is_found(500, 1_100).await;
+}
