@@ -30,18 +30,17 @@ pub struct Case {
     pub is_mixed: bool,
 }
 
+/// Receipts of `options`, each once.
+pub fn plain(options: &Options, name: &str) -> Case {
+    let Options { count, brands, skew, hours, .. } = *options;
+    let (name, about) = (name.to_owned(), String::new());
+    Case { name, about, count, brands, skew, hours, is_mixed: false }
+}
+
 /// The cases that are asked for.
 pub fn cases(options: &Options) -> anyhow::Result<Vec<Case>> {
-    let Options { count, brands, skew, hours, .. } = *options;
-    let plain = |name: &str, about: String| Case {
-        name: name.to_owned(),
-        about,
-        count,
-        brands,
-        skew,
-        hours,
-        is_mixed: false,
-    };
+    let Options { brands, skew, hours, .. } = *options;
+    let plain = |name: &str, about: String| Case { about, ..plain(options, name) };
     let all = [
         plain("live", format!("{brands} brands, zipf {skew}, {hours} h")),
         Case { hours: 31 * 24, ..plain("month", format!("{brands} brands, zipf {skew}, 31 days")) },
@@ -82,8 +81,8 @@ impl Case {
         Spec { duplicate, reemitted, conflict, malformed: none, failed: none, ..spec }
     }
 
-    /// Puts the events into a new stream, and says what metering them must come to.
-    pub async fn publish(&self, bus: &Bus) -> anyhow::Result<Truth> {
+    /// A stream without limits.
+    pub async fn create_stream(&self, bus: &Bus) -> anyhow::Result<()> {
         let wanted = Wanted {
             name: STREAM.to_owned(),
             subjects: vec!["proofs.>".to_owned()],
@@ -94,6 +93,12 @@ impl Case {
             replicas: 1,
         };
         streams::ensure(&bus.jetstream, &wanted).await?;
+        Ok(())
+    }
+
+    /// Puts the events into a new stream, and says what metering them must come to.
+    pub async fn publish(&self, bus: &Bus) -> anyhow::Result<Truth> {
+        self.create_stream(bus).await?;
         let mut generator = Generator::new(&self.spec())?;
         let mut publisher = Publisher::new(bus.client.clone());
         while let Some(event) = generator.next_event() {

@@ -52,6 +52,7 @@ pub struct Order {
     pub database_url: String,
     pub postgres_pid: u32,
     pub chunk: usize,
+    pub segment: i64,
 }
 
 /// What a contestant found.
@@ -62,6 +63,8 @@ pub struct Outcome {
     /// Processor time of one event.
     pub cpu: Cpu,
     pub memory_bytes_max: u64,
+    /// From the start of an engine to its first commit; 0 for others.
+    pub first_commit_seconds: f64,
     /// What is wrong with the result; the rate is void unless this is empty.
     pub faults: Vec<String>,
 }
@@ -91,6 +94,7 @@ impl Order {
         config.nats.url = self.nats_url.as_str().into();
         STREAM.clone_into(&mut config.nats.stream);
         config.intake.chunk_messages_max = self.chunk;
+        config.ledger.segment_entries = self.segment;
         // In proportion, so that the bytes are not what cuts a chunk.
         config.intake.chunk_bytes_max = config.intake.chunk_bytes_max.max(self.chunk * 512);
         config.database.url = self.database_url.as_str().into();
@@ -137,6 +141,7 @@ impl<'a> Watch<'a> {
             seconds,
             cpu: cpu.each(self.cpu, events),
             memory_bytes_max: processes::memory_max()?,
+            first_commit_seconds: 0.0,
             faults: Vec::new(),
         })
     }

@@ -1,13 +1,14 @@
 //! prooftally itself: the whole engine, from the first commit to the last.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use prooftally::config::Config;
 use prooftally::engine::{self, Engine};
 use prooftally::store::usage::{Dimension, Query};
-use prooftally::store::{Store, conservation, cursor, usage};
+use prooftally::store::{Store, conservation, cursor, sealing, segments, usage};
 use prooftally::workload::{Truth, UsageRow};
+use sqlx::PgConnection;
 
 use crate::contestant::{Order, Outcome, Watch};
 
@@ -20,22 +21,33 @@ pub async fn run(order: &Order) -> anyhow::Result<Outcome> {
     store.migrate().await?;
     let mut connection = store.connect().await?;
     let mut engine = Engine::start(order.config()).await?;
+    let started = Instant::now();
     let last = i64::try_from(order.case.count)?;
-    let (mut begun, mut position) = (None, 0);
-    while position < last {
+    let before = cursor::read(&mut connection).await?.sequence;
+    let (mut begun, mut position) = (None, before);
+    let mut first_commit_seconds = 0.0;
+    while position < last || !is_sealed(&mut connection).await? {
         tokio::select! {
             () = engine.failed() => anyhow::bail!("the engine has ended"),
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         position = cursor::read(&mut connection).await?.sequence;
-        if position > 0 && begun.is_none() {
+        if position > before && begun.is_none() {
+            first_commit_seconds = started.elapsed().as_secs_f64();
             begun = Some((position, Watch::start(order)?));
         }
     }
     let (first, watch) = begun.context("nothing was committed")?;
     let outcome = watch.stop(u64::try_from(last - first)?)?;
     engine.stop().await;
-    Ok(outcome)
+    Ok(Outcome { first_commit_seconds, ..outcome })
+}
+
+/// True if every full segment is sealed: a rate without that work would not last.
+async fn is_sealed(connection: &mut PgConnection) -> anyhow::Result<bool> {
+    let cursor = cursor::read(&mut *connection).await?;
+    let full = segments::full(cursor.entry, cursor.segment_entries.unwrap_or(i64::MAX));
+    Ok(sealing::sealed_count(connection).await? == full)
 }
 
 /// Where what was counted differs from the truth, or does not add up.

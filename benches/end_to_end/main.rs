@@ -9,6 +9,7 @@ mod contestant;
 mod copy;
 mod drain;
 mod engine;
+mod growth;
 mod processes;
 mod report;
 mod writer;
@@ -57,6 +58,15 @@ struct Options {
     /// Leave the simple writers out
     #[arg(long)]
     no_writers: bool,
+    /// Measure growth instead of the cases: `count` events, metered slice by slice
+    #[arg(long)]
+    growth: bool,
+    /// Events of a slice of growth
+    #[arg(long, default_value_t = 1_000_000)]
+    slice: u64,
+    /// Entries in a segment of the ledger
+    #[arg(long, default_value_t = Config::default().ledger.segment_entries)]
+    segment: i64,
     /// A setting of PostgreSQL, as name=value
     #[arg(long = "postgres", value_name = "SETTING")]
     postgres: Vec<String>,
@@ -75,6 +85,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match &options.order {
         Some(order) => runtime.block_on(contestant::obey(&serde_json::from_str(order)?)),
+        None if options.growth => runtime.block_on(growth::run(&options)),
         None => runtime.block_on(compare(&options)),
     }
 }
@@ -166,6 +177,7 @@ async fn run(
         database_url: database.url.clone(),
         postgres_pid: stack.postgres.pid(),
         chunk: options.chunk,
+        segment: options.segment,
     };
     let mut outcome = order.run(entry.program.as_deref())?;
     if entry.contestant == Contestant::Prooftally {

@@ -292,3 +292,13 @@ pub async fn sealed(pool: &PgPool) -> Result<Vec<Kept>, Error> {
     .fetch_all(pool)
     .await?)
 }
+
+/// How many segments are sealed.
+///
+/// # Errors
+/// If the database is away.
+pub async fn sealed_count(executor: impl PgExecutor<'_>) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar("select count(*) from segment where sealed_at is not null")
+        .fetch_one(executor)
+        .await?)
+}

@@ -10,6 +10,7 @@ mod command_line;
 mod crashes;
 mod faults;
 mod metering;
+mod ordeal;
 mod peers;
 mod plans;
 mod requests;

@@ -35,6 +35,15 @@ impl EngineProcess {
         self.child.wait().expect("it is a child of this process");
     }
 
+    /// Its resident memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let text = text.expect("it runs");
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux has it");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kilobytes * 1_024
+    }
+
     /// SIGSTOP: it hangs, with all its connections open.
     pub fn pause(&self) {
         self.signal(rustix::process::Signal::STOP);
