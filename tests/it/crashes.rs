@@ -1,10 +1,11 @@
 //! Servers and engines that die in the middle of the work.
 
-use std::time::Instant;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use prooftally::workload::Spec;
 
-use crate::harness::{EngineProcess, Postgresql, World};
+use crate::harness::{EngineProcess, Loss, Postgresql, Proxy, World};
 
 fn spec() -> Spec {
     Spec { count: 120_000, brands: 200, ..Spec::default() }
@@ -123,4 +124,51 @@ async fn a_second_engine_stands_by() {
     world.wait_until_metered().await;
     second.stop().await;
     world.assert_equals(&truth).await;
+}
+
+/// The address of the world's PostgreSQL, and its URL by way of `proxy`.
+fn by_way_of(world: &World, proxy: Option<SocketAddr>) -> (SocketAddr, String) {
+    use secrecy::ExposeSecret;
+    let url = world.config.database.url.expose_secret().to_owned();
+    let (_, rest) = url.split_once('@').expect("it names a user");
+    let (address, database) = rest.split_once('/').expect("it names a database");
+    let server = address.parse().expect("an address");
+    (server, format!("postgres://postgres@{}/{database}", proxy.unwrap_or(server)))
+}
+
+/// What became of a commit whose reply is lost is looked up: nothing is committed twice, nothing is
+/// left out.
+async fn check_lost_commits(loss: Loss) {
+    let world = World::new().await;
+    let truth = world.publish(&Spec { count: 20_000, brands: 50, ..Spec::default() }).await;
+    world.store.migrate().await.unwrap();
+    let (server, _) = by_way_of(&world, None);
+    let proxy = Proxy::start(server, loss, 5).await;
+    let (_, url) = by_way_of(&world, Some(proxy.address));
+    let engine = world
+        .engine_with(|config| {
+            config.store.url = url.into();
+            config.store.commit_timeout = Duration::from_secs(1);
+            config.intake.chunk_messages_max = 500;
+        })
+        .await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    assert!(proxy.losses() >= 3, "{} commits were lost", proxy.losses());
+    world.assert_equals(&truth).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_reply_is_lost_is_found() {
+    check_lost_commits(Loss::Reply).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_lost_on_its_way_is_done_again() {
+    check_lost_commits(Loss::Request).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_never_answered_is_found() {
+    check_lost_commits(Loss::Silence).await;
 }

@@ -2,11 +2,13 @@
 //! test gets for free.
 
 pub mod engine_process;
+pub mod proxy;
 pub mod world;
 
 use std::time::{Duration, Instant};
 
 pub use engine_process::EngineProcess;
+pub use proxy::{Loss, Proxy};
 pub use world::{Postgresql, World};
 
 /// How long a test waits for what must happen. Far longer than it takes, since machines differ.
