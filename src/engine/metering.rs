@@ -60,6 +60,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         directory: Arc::clone(&directory),
         flight: flight.clone(),
         bus: parts.bus.client.clone(),
+        committed: parts.committed.clone(),
         metrics: Arc::clone(&parts.metrics),
         health: Arc::clone(&parts.health),
     };
@@ -81,6 +82,11 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         credits: Arc::new(Semaphore::new(parts.config.intake.credits)),
         fence,
         caution: None,
+        witness: parts.witness.clone(),
+        committed: parts.committed.subscribe(),
+        sure_of: None,
+        follows_gap: false,
+        in_doubt: false,
     };
     let intake = tokio::spawn(watch_intake(intake, ledger.get_id(), root));
     Ok(Metering { brands, ledger, flight, intake, stop_intake, lock })
