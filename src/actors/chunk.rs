@@ -275,6 +275,11 @@ impl ChunkBuilder {
         self.chunk.gaps.push(gap);
     }
 
+    /// The gaps that were added.
+    pub fn gaps(&self) -> &[NewGap] {
+        &self.chunk.gaps
+    }
+
     /// Says that the chunk before ended with a gap, and when the first message after it was stored.
     pub fn ends_gap(&mut self, stored_at: DateTime<Utc>) {
         self.chunk.gap_ends = Some(stored_at);

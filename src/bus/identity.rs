@@ -16,7 +16,7 @@ const CLOCKS_APART_MAX: TimeDelta = TimeDelta::minutes(10);
 /// goes.
 ///
 /// # Errors
-/// [`Doubt::Identity`] or [`Doubt::Mirror`] if it is another stream; [`Doubt::Consumer`] if that cannot
+/// [`Doubt::Identity`] or [`Doubt::Mirror`] if it is another stream; [`Doubt::Leader`] if that cannot
 /// be found out.
 pub async fn check(
     jetstream: &Context,
@@ -43,7 +43,7 @@ pub async fn check_cursor(
     cursor: &Cursor,
 ) -> Result<State, Doubt> {
     let Some(state) = leader::state(jetstream, stream).await? else {
-        return Err(Doubt::Consumer(format!("there is no stream {stream}")));
+        return Err(leader::no_stream(stream));
     };
     if state.last < cursor.sequence {
         let (last, sequence) = (state.last, cursor.sequence);
@@ -80,7 +80,7 @@ pub async fn check_cursor(
 pub async fn check_mirror(jetstream: &Context, mirror: &str, origin: &str) -> Result<(), Doubt> {
     // The mirror first, so that the origin cannot seem to be behind for having been asked earlier.
     let Some(of_mirror) = leader::state(jetstream, mirror).await? else {
-        return Err(Doubt::Consumer(format!("there is no stream {mirror}")));
+        return Err(leader::no_stream(mirror));
     };
     if of_mirror.mirror_of.as_deref() != Some(origin) {
         let what = of_mirror.mirror_of.map_or("no mirror".to_owned(), |of| format!("one of {of}"));
@@ -89,7 +89,6 @@ pub async fn check_mirror(jetstream: &Context, mirror: &str, origin: &str) -> Re
         )));
     }
     let Some(of_origin) = leader::state(jetstream, origin).await? else {
-        tracing::error!(origin, mirror, "the mirror's origin is gone; what the mirror has is read");
         return Ok(());
     };
     if of_mirror.last > of_origin.last {

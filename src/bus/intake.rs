@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use super::Bus;
 use super::caution::{Caution, STRETCH};
 use super::identity;
-use super::proof::Witnessed;
+use super::proof::{self, Witnessed};
 use super::pull::{self, Delivery, Doubt, Pull};
 use super::requests::Bell;
 use super::sorter::{NewName, Sorter};
@@ -97,8 +97,10 @@ impl Intake {
                 continue;
             }
             self.metrics.recovered();
-            if !self.in_doubt {
-                self.health.ill(Component::Bus, doubt.to_string());
+            match doubt {
+                // The bus answers, and what it says is told as the stream's ill.
+                Doubt::Identity(_) | Doubt::Mirror(_) => self.health.well(Component::Bus),
+                _ => self.health.ill(Component::Bus, doubt.to_string()),
             }
             tracing::warn!(%doubt, wait_ms = wait.as_millis(), "reading begins again at the cursor");
             self.serve_requests(wait).await;
@@ -283,6 +285,7 @@ impl Intake {
             ack = Some(delivery.reply.clone());
         }
         self.caution = Some(self.caution().at(last));
+        proof::tell(builder.gaps());
         let source = Source::Stream { before, last, stored_at };
         self.flight.begin(builder.finish(source, ack), credit);
         Ok(last)

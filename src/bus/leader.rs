@@ -28,14 +28,19 @@ pub struct Stored {
     pub at: DateTime<Utc>,
 }
 
+/// What is wrong where a stream should be.
+pub fn no_stream(stream: &str) -> Doubt {
+    Doubt::Leader(format!("there is no stream {stream}: run `prooftally stream ensure`"))
+}
+
 /// How far the stream goes, or `None` if there is no such stream.
 ///
 /// # Errors
-/// [`Doubt::Consumer`] if the leader does not answer.
+/// [`Doubt::Leader`] if the leader does not answer.
 pub async fn state(jetstream: &Context, stream: &str) -> Result<Option<State>, Doubt> {
     let info = streams::info(jetstream, stream)
         .await
-        .map_err(|error| Doubt::Consumer(format!("{error:#}")))?;
+        .map_err(|error| Doubt::Leader(format!("{error:#}")))?;
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     Ok(info.map(|info| State {
         first: number(info.state.first_sequence),
@@ -48,7 +53,7 @@ pub async fn state(jetstream: &Context, stream: &str) -> Result<Option<State>, D
 /// `sequence` to that message, or to the stream's end, are gone.
 ///
 /// # Errors
-/// [`Doubt::Consumer`] if the leader does not answer.
+/// [`Doubt::Leader`] if the leader does not answer.
 pub async fn next(
     jetstream: &Context,
     stream: &str,
@@ -69,7 +74,7 @@ pub async fn next(
         seq: i64,
         time: DateTime<Utc>,
     }
-    let doubt = |error: String| Doubt::Consumer(format!("the leader of {stream}: {error}"));
+    let doubt = |error: String| Doubt::Leader(format!("the leader of {stream}: {error}"));
     let ask = Ask { seq: sequence.max(1), next_by_subj: ">" };
     let answer = jetstream.request(format!("STREAM.MSG.GET.{stream}"), &ask).await.map_err(
         |error: async_nats::jetstream::context::RequestError| match error.kind() {

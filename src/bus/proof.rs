@@ -34,7 +34,7 @@ impl Intake {
     /// Reads what the bus says about how far we are.
     pub(super) async fn witnessed(&self) -> Result<Witnessed, Doubt> {
         let pull = &self.config.pull;
-        let doubt = |error: String| Doubt::Consumer(format!("consumer {}: {error}", pull.consumer));
+        let doubt = |error: String| Doubt::Leader(format!("consumer {}: {error}", pull.consumer));
         let stream = self
             .bus
             .jetstream
@@ -47,8 +47,13 @@ impl Intake {
                 let floor = i64::try_from(info.ack_floor.stream_sequence).unwrap_or(i64::MAX);
                 Some((epoch.and_then(|epoch| epoch.parse().ok()), floor))
             }
-            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => None,
-            Err(error) => return Err(doubt(error.to_string())),
+            Err(error) => match error.kind() {
+                ConsumerInfoErrorKind::NotFound => None,
+                ConsumerInfoErrorKind::StreamNotFound => {
+                    return Err(leader::no_stream(&pull.stream));
+                }
+                _ => return Err(doubt(error.to_string())),
+            },
         };
         Ok(Witnessed { floor, witness: self.witness.read().await? })
     }
@@ -91,7 +96,9 @@ impl Intake {
         cursor: &Cursor,
     ) -> Result<(), Doubt> {
         let here = cursor.place();
-        let lost = match self.lost_by_witness(witnessed, &here) {
+        let committed = *self.committed.borrow();
+        let known = witnessed.witness.into_iter().chain(committed).chain(self.sure_of);
+        let lost = match lost_by_witness(known, &here) {
             Some(lost) => Some(lost),
             None => self.lost_by_floor(witnessed, &here).await?,
         };
@@ -107,35 +114,6 @@ impl Intake {
             next_stored_at: None,
         };
         self.note(&gap).await
-    }
-
-    fn lost_by_witness(
-        &self,
-        witnessed: &Witnessed,
-        here: &Place,
-    ) -> Option<(Option<i64>, String)> {
-        let committed = *self.committed.borrow();
-        let known = witnessed.witness.into_iter().chain(committed).chain(self.sure_of);
-        let ahead = known
-            .filter(|place| {
-                place.epoch > here.epoch
-                    || place.epoch == here.epoch
-                        && (place.sequence > here.sequence || place.entry > here.entry)
-            })
-            .max_by_key(|place| (place.epoch, place.sequence, place.entry))?;
-        let is_known = ahead.epoch == here.epoch && ahead.sequence > here.sequence;
-        let text = format!(
-            "epoch {}, position {} and entry {} were committed under fence {}, and the database is at \
-             epoch {}, position {} and entry {}: it was restored to an earlier point",
-            ahead.epoch,
-            ahead.sequence,
-            ahead.entry,
-            ahead.fence,
-            here.epoch,
-            here.sequence,
-            here.entry
-        );
-        Some((is_known.then_some(ahead.sequence), text))
     }
 
     /// A floor moves over positions that are gone by itself; only a message that it has passed and the
@@ -194,28 +172,15 @@ impl Intake {
         }
         let detail = "the leader has no message here; the stream goes on after it".to_owned();
         let next_stored_at = Some(delivery.stored_at);
-        self.add_gap(
-            builder,
-            NewGap {
-                epoch,
-                first,
-                last: Some(last),
-                reason: Reason::Missing,
-                detail,
-                next_stored_at,
-            },
-        );
-        Ok(())
-    }
-
-    fn add_gap(&self, builder: &mut ChunkBuilder, gap: NewGap) {
-        let NewGap { first, last, .. } = &gap;
-        tracing::error!(
+        builder.miss(NewGap {
+            epoch,
             first,
-            last,
-            "the stream no longer has these positions: receipts may be lost"
-        );
-        builder.miss(gap);
+            last: Some(last),
+            reason: Reason::Missing,
+            detail,
+            next_stored_at,
+        });
+        Ok(())
     }
 
     /// Lets a chunk fly that has only a gap, if the stream's positions after `position` are all gone:
@@ -235,17 +200,15 @@ impl Intake {
             return Ok((position, next.is_some()));
         }
         let mut builder = ChunkBuilder::new(self.number(), epoch, STREAM_SOURCE);
-        self.add_gap(
-            &mut builder,
-            NewGap {
-                epoch,
-                first: position + 1,
-                last: Some(stream_last),
-                reason: Reason::Missing,
-                detail: "the leader has no message here, up to the stream's end".to_owned(),
-                next_stored_at: None,
-            },
-        );
+        builder.miss(NewGap {
+            epoch,
+            first: position + 1,
+            last: Some(stream_last),
+            reason: Reason::Missing,
+            detail: "the leader has no message here, up to the stream's end".to_owned(),
+            next_stored_at: None,
+        });
+        tell(builder.gaps());
         self.follows_gap = true;
         let source = Source::Stream { before: position, last: stream_last, stored_at: None };
         self.flight.begin(builder.finish(source, None), credit);
@@ -280,5 +243,72 @@ impl Intake {
             _ => Some(Waiting { position, since: now }),
         };
         Ok(position)
+    }
+}
+
+/// Says once for a chunk that positions are gone.
+pub(super) fn tell(gaps: &[NewGap]) {
+    let (Some(first), Some(last)) = (gaps.first(), gaps.last()) else { return };
+    tracing::error!(
+        gaps = gaps.len(),
+        positions = gaps.iter().map(NewGap::positions).sum::<i64>(),
+        first = first.first,
+        last = last.last,
+        "the stream no longer has these positions: receipts may be lost"
+    );
+}
+
+/// What is known to be committed and is not in the database: the last position of it, if it is one,
+/// and the evidence in words.
+fn lost_by_witness(
+    known: impl Iterator<Item = Place>,
+    here: &Place,
+) -> Option<(Option<i64>, String)> {
+    let ahead = known
+        .filter(|place| {
+            place.epoch > here.epoch
+                || place.epoch == here.epoch
+                    && (place.sequence > here.sequence || place.entry > here.entry)
+        })
+        .max_by_key(|place| (place.epoch, place.sequence, place.entry))?;
+    let is_position = ahead.epoch == here.epoch && ahead.sequence > here.sequence;
+    let text = format!(
+        "epoch {}, position {} and entry {} were committed under fence {}, and the database is at epoch \
+         {}, position {} and entry {}: it was restored to an earlier point",
+        ahead.epoch,
+        ahead.sequence,
+        ahead.entry,
+        ahead.fence,
+        here.epoch,
+        here.sequence,
+        here.entry
+    );
+    Some((is_position.then_some(ahead.sequence), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(epoch: i32, sequence: i64, entry: i64) -> Place {
+        Place { epoch, sequence, entry, fence: 1 }
+    }
+
+    /// `expected` is whether something is lost, and the last position of that.
+    fn check(known: &[Place], expected: (bool, Option<i64>)) {
+        let lost = lost_by_witness(known.iter().copied(), &place(2, 20, 15));
+        let found = (lost.is_some(), lost.and_then(|(last, _)| last));
+        assert_eq!(found, expected, "{known:?}");
+    }
+
+    #[test]
+    fn only_what_is_ahead_of_the_database_is_lost() {
+        check(&[], (false, None));
+        check(&[place(2, 20, 15), place(2, 19, 15), place(1, 900, 15)], (false, None));
+        check(&[place(2, 30, 25)], (true, Some(30)));
+        check(&[place(2, 18, 13), place(2, 30, 25), place(2, 40, 35)], (true, Some(40)));
+        // A retry moves no position, and an epoch that is not known here has others.
+        check(&[place(2, 20, 16)], (true, None));
+        check(&[place(3, 5, 15)], (true, None));
     }
 }

@@ -33,6 +33,8 @@ pub struct Config {
 pub enum Doubt {
     #[error("the consumer cannot be made: {0}")]
     Consumer(String),
+    #[error("the stream cannot be asked about: {0}")]
+    Leader(String),
     /// What it says is for a person to decide; reading is tried again in case the stream comes back.
     #[error(
         "the stream is not the one that was metered, it was re-created or restored: {0}; nothing is \

@@ -97,7 +97,11 @@ pub(super) fn compare_configs(wanted: &StreamConfig, found: &StreamConfig) -> Ve
         }
     };
     let mirror = |config: &StreamConfig| {
-        config.mirror.as_ref().map_or_else(|| "none".to_owned(), |source| source.name.clone())
+        let Some(source) = &config.mirror else { return "none".to_owned() };
+        match &source.filter_subject {
+            Some(filter) => format!("{} filtered by {filter}", source.name),
+            None => source.name.clone(),
+        }
     };
     let seconds = |config: &StreamConfig| format!("{} s", config.max_age.as_secs());
     check("subjects", wanted.subjects.join(" "), found.subjects.join(" "));

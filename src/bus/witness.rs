@@ -129,7 +129,8 @@ fn bucket(config: &Config) -> StreamConfig {
         subjects: vec![format!("$KV.{}.>", config.bucket)],
         max_messages_per_subject: 1,
         max_messages: -1,
-        max_bytes: -1,
+        // Many times what the keys need; some accounts refuse a stream without a limit.
+        max_bytes: 1 << 20,
         discard: DiscardPolicy::New,
         storage: StorageType::File,
         num_replicas: config.replicas,

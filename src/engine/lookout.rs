@@ -27,11 +27,13 @@ pub(super) struct Lookout {
     /// When the stream that is published to ended where, the oldest first.
     samples: VecDeque<(Instant, u64)>,
     warned: Option<Instant>,
+    /// Where the mirror ends, and since when.
+    mirror: Option<(i64, Instant)>,
 }
 
 impl Lookout {
     pub fn new(parts: Arc<Parts>) -> Self {
-        Self { parts, samples: VecDeque::new(), warned: None }
+        Self { parts, samples: VecDeque::new(), warned: None, mirror: None }
     }
 
     /// Measures for as long as the task lives.
@@ -83,6 +85,7 @@ impl Lookout {
         let last = number(info.state.last_sequence);
         let origin_last = origin.as_ref().map(|origin| number(origin.state.last_sequence));
         parts.metrics.stream_ends(last, origin_last);
+        self.look_at_mirror(last, origin_last);
         let messages = (last - cursor.sequence).max(0);
         let age = match cursor.stored_at {
             Some(stored_at) if messages > 0 => Utc::now() - stored_at,
@@ -100,6 +103,39 @@ impl Lookout {
         parts.metrics.time_to_loss(loss);
         self.warn_of_loss(loss);
         Ok(())
+    }
+
+    /// A mirror can be stuck and say that it is not; that it does not follow its origin is seen by
+    /// where both end.
+    fn look_at_mirror(&mut self, last: i64, origin_last: Option<i64>) {
+        let Parts { config, health, .. } = &*self.parts;
+        let Some(origin) = &config.intake.origin else { return };
+        let since = match self.mirror {
+            Some((before, since)) if before == last => since,
+            _ => Instant::now(),
+        };
+        self.mirror = Some((last, since));
+        let still_for = since.elapsed();
+        let notice = match origin_last {
+            None => format!("its origin {origin} is gone; what the mirror has is read"),
+            Some(origin_last)
+                if last < origin_last && still_for > config.intake.identity_every * 2 =>
+            {
+                let (behind, seconds) = (origin_last - last, still_for.as_secs());
+                format!(
+                    "it is {behind} behind its origin {origin} and has not moved for {seconds} s"
+                )
+            }
+            Some(_) => return health.forget(Notice::Mirror),
+        };
+        if !health.notices().contains_key(&Notice::Mirror) {
+            tracing::error!(
+                mirror = config.intake.pull.stream,
+                notice,
+                "the mirror does not follow"
+            );
+        }
+        health.notice(Notice::Mirror, notice);
     }
 
     /// Messages a second over the last minutes; none after the first sample.

@@ -102,7 +102,13 @@ async fn open(parts: &Parts) -> anyhow::Result<Opened> {
     let missing = patiently(parts, || store.migrations_missing()).await?;
     anyhow::ensure!(missing == 0, "{missing} migrations are missing: run `prooftally migrate`");
     let lock = take_lock(parts).await?.keep(store.clone());
-    let began_after = stream_begins_after(parts).await;
+    // Only the first engine ever must know where the stream begins; later ones start without it, so
+    // that requests are served while it is away.
+    let known = patiently(parts, || cursor::read(&store.pool)).await?.stream;
+    let began_after = match known {
+        Some(_) => 0,
+        None => stream_begins_after(parts).await,
+    };
     let stream = &config.intake.pull.stream;
     let cursor = patiently(parts, || {
         cursor::take_fence(&store.pool, stream, began_after, config.segment_entries)

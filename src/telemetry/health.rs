@@ -35,6 +35,8 @@ pub enum Notice {
     Gaps,
     /// Unread messages will be dropped.
     Loss,
+    /// A mirror's origin is gone, or the mirror does not follow it.
+    Mirror,
 }
 
 impl Notice {
@@ -42,6 +44,7 @@ impl Notice {
         match self {
             Notice::Gaps => "gaps",
             Notice::Loss => "loss",
+            Notice::Mirror => "mirror",
         }
     }
 }

@@ -211,7 +211,7 @@ async fn a_consumer_that_somebody_touches_is_made_anew_at_the_cursor() {
     let consumer = world.config.nats.consumer.clone();
     let proofs = stream(&world, "PROOFS").await;
     let mut published = 10;
-    for reset in [None, Some(3), Some(100)] {
+    for reset in [Some(3), None, Some(100)] {
         match reset {
             None => drop(proofs.delete_consumer(&consumer).await.unwrap()),
             reset => drop(proofs.reset_consumer(&consumer, reset).await.unwrap()),
@@ -231,6 +231,27 @@ async fn a_consumer_that_somebody_touches_is_made_anew_at_the_cursor() {
     let totals = cursor::read(world.pool()).await.unwrap().totals;
     assert_eq!((totals.counted, totals.duplicate), (25, 0));
     assert_counted(&world, 25).await;
+}
+
+/// An engine that has been sent nothing yet cannot know by the deliveries that the consumer was moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_skips_messages_is_no_proof_that_they_are_gone() {
+    let world = World::configured(watchful).await;
+    meter(&world, 10).await;
+    let engine = world.engine().await;
+    let consumer = world.config.nats.consumer.clone();
+    let proofs = stream(&world, "PROOFS").await;
+    wait_for("the engine's consumer is there", async || {
+        let info = proofs.consumer_info(&consumer).await.ok()?;
+        (info.num_waiting > 0).then_some(())
+    })
+    .await;
+    proofs.reset_consumer(&consumer, Some(13)).await.unwrap();
+    publish(&world, 10..15).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    assert_eq!(extents(&world).await, []);
+    assert_counted(&world, 15).await;
 }
 
 /// Deletes the stream and makes it anew.
@@ -283,8 +304,16 @@ async fn a_stream_that_is_made_anew_is_read_only_once_it_is_adopted() {
         world.wait_until_metered().await;
         let early = world.prooftally(&["stream", "adopt", "--because", "no need"]);
         assert_eq!(early.status.code(), Some(5), "{early:?}");
-        recreate(&world, "PROOFS").await;
-        publish(&world, 10..10 + again).await;
+        let engine = if again == 0 {
+            recreate(&world, "PROOFS").await;
+            engine
+        } else {
+            // As many messages again, while no engine runs.
+            engine.stop().await;
+            recreate(&world, "PROOFS").await;
+            publish(&world, 10..10 + again).await;
+            world.engine().await
+        };
         assert_in_doubt(&world, &engine, 20, "re-created or restored").await;
         adopt(&world, &engine).await;
         // Those that came again are duplicates, also when more come.
@@ -390,6 +419,36 @@ async fn a_mirror_of_another_stream_is_not_read() {
     assert_eq!(extents(&world).await, [(1, 1, None, "stream_changed".to_owned())]);
     engine.stop().await;
     assert_counted(&world, 0).await;
+}
+
+/// A mirror says by itself that it is not behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_does_not_follow_its_origin_is_noticed() {
+    let world = World::configured(mirrored).await;
+    world.jetstream().delete_stream("METERING").await.unwrap();
+    let source = Source {
+        name: "PROOFS".to_owned(),
+        filter_subject: Some("proofs.verified".to_owned()),
+        ..Source::default()
+    };
+    let mirror = StreamConfig {
+        name: "METERING".to_owned(),
+        mirror: Some(source),
+        ..StreamConfig::default()
+    };
+    world.jetstream().create_stream(mirror).await.unwrap();
+    let engine = world.engine().await;
+    publish(&world, 0..5).await;
+    world.publish_raw("proofs.other", (0..5).map(|number| number.to_string())).await;
+    world.wait_for_position(5).await;
+    wait_for_metric(&engine, "prooftally_mirror_lag_messages 5").await;
+    wait_for_health(&engine, 200, "it is 5 behind its origin PROOFS and has not moved").await;
+    let ensured = world.prooftally(&["stream", "ensure"]);
+    assert!(String::from_utf8_lossy(&ensured.stdout).contains("PROOFS filtered by"), "{ensured:?}");
+    world.jetstream().delete_stream("PROOFS").await.unwrap();
+    wait_for_health(&engine, 200, "its origin PROOFS is gone").await;
+    engine.stop().await;
+    assert_counted(&world, 5).await;
 }
 
 /// A world whose database is restored to position 20 of 30.
