@@ -249,6 +249,7 @@ async fn a_consumer_that_skips_messages_is_no_proof_that_they_are_gone() {
     proofs.reset_consumer(&consumer, Some(13)).await.unwrap();
     publish(&world, 10..15).await;
     world.wait_until_metered().await;
+    wait_for_metric(&engine, "prooftally_intake_recoveries_total 1").await;
     engine.stop().await;
     assert_eq!(extents(&world).await, []);
     assert_counted(&world, 15).await;
@@ -589,4 +590,46 @@ async fn how_long_until_something_is_lost_is_measured_and_warned_of() {
     assert_eq!(row["cursor"], i64::from(published));
     assert_eq!((&row["unread"], &row["identity"]), (&0.into(), &"as metered".into()), "{rows}");
     assert!(row["time_to_loss_s"].as_i64().is_some_and(|seconds| seconds < 86_400), "{rows}");
+}
+
+/// The message at the cursor is gone, and what follows is older than it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_next_message_is_too_old_is_in_doubt() {
+    let world = World::configured(watchful).await;
+    meter(&world, 10).await;
+    stream(&world, "PROOFS").await.delete_message(10).await.unwrap();
+    sqlx::raw_sql("update cursor set stored_at = stored_at + interval '1 hour'")
+        .execute(world.pool())
+        .await
+        .unwrap();
+    publish(&world, 10..15).await;
+    let engine = world.engine().await;
+    assert_in_doubt(&world, &engine, 10, "long before the one at the cursor").await;
+    engine.stop().await;
+    assert_counted(&world, 10).await;
+}
+
+/// The database goes back while the engine runs, as when a replica that was behind is promoted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_back_under_a_running_engine_is_noticed() {
+    let world = World::configured(watchful).await;
+    let sql = async |statements: &'static str| {
+        sqlx::raw_sql(statements).execute(world.pool()).await.unwrap();
+    };
+    let engine = world.engine().await;
+    publish(&world, 0..20).await;
+    world.wait_until_metered().await;
+    sql("create table kept_cursor as table cursor; create table kept_usage as table usage_day")
+        .await;
+    publish(&world, 20..30).await;
+    world.wait_until_metered().await;
+    sql("begin; delete from cursor; insert into cursor table kept_cursor; delete from usage_day; \
+         insert into usage_day table kept_usage; delete from ledger where entry > 20; commit")
+    .await;
+    publish(&world, 30..31).await;
+    world.wait_for_position(31).await;
+    assert_eq!(extents(&world).await, [(1, 21, Some(30), "commits_lost".to_owned())]);
+    wait_for_metric(&engine, r#"prooftally_gaps_open{reason="commits_lost"} 1"#).await;
+    engine.stop().await;
+    assert_counted(&world, 31).await;
 }
