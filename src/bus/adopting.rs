@@ -92,7 +92,8 @@ impl Intake {
                 doubt => unknown(doubt),
             })?;
         }
-        match identity::check_cursor(jetstream, stream, cursor).await {
+        match identity::check_cursor(jetstream, stream, self.config.origin.is_some(), cursor).await
+        {
             Err(Doubt::Identity(_)) => {}
             Err(doubt) => return Err(unknown(doubt)),
             Ok(_) => {

@@ -24,7 +24,7 @@ pub async fn check(
     origin: Option<&str>,
     cursor: &Cursor,
 ) -> Result<State, Doubt> {
-    let state = check_cursor(jetstream, stream, cursor).await?;
+    let state = check_cursor(jetstream, stream, origin.is_some(), cursor).await?;
     if let Some(origin) = origin {
         check_mirror(jetstream, stream, origin).await?;
     }
@@ -40,12 +40,15 @@ pub async fn check(
 pub async fn check_cursor(
     jetstream: &Context,
     stream: &str,
+    is_mirror: bool,
     cursor: &Cursor,
 ) -> Result<State, Doubt> {
     let Some(state) = leader::state(jetstream, stream).await? else {
         return Err(leader::no_stream(stream));
     };
-    if state.last < cursor.sequence {
+    // Before anything is metered, a new mirror may not have come to where its origin begins.
+    let may_come = is_mirror && cursor.stored_at.is_none();
+    if state.last < cursor.sequence && !may_come {
         let (last, sequence) = (state.last, cursor.sequence);
         let text = format!("it ends at position {last}, before the cursor at {sequence}");
         return Err(Doubt::Identity(text));

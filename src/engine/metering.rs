@@ -197,11 +197,10 @@ async fn stream_begins_after(parts: &Parts) -> i64 {
     let name = &parts.config.intake.pull.stream;
     let mut wait = Backoff::default();
     loop {
-        let why = match streams::info(&parts.bus.jetstream, name).await {
-            Ok(Some(info)) => {
+        let why = match first_position(parts, name).await {
+            Ok(Some(first)) => {
                 parts.health.well(Component::Bus);
-                let first = i64::try_from(info.state.first_sequence).unwrap_or(i64::MAX);
-                return first.max(1) - 1;
+                return first - 1;
             }
             Ok(None) => format!("there is no stream {name}: run `prooftally stream ensure`"),
             Err(error) => format!("{error:#}"),
@@ -210,6 +209,20 @@ async fn stream_begins_after(parts: &Parts) -> i64 {
         tracing::warn!(why, "the stream cannot be read; waiting for it");
         wait.pause().await;
     }
+}
+
+/// The first position of the stream; of a mirror that has copied nothing yet, that of its origin.
+async fn first_position(parts: &Parts, name: &str) -> anyhow::Result<Option<i64>> {
+    let jetstream = &parts.bus.jetstream;
+    let Some(mut info) = streams::info(jetstream, name).await? else { return Ok(None) };
+    if let Some(origin) = &parts.config.intake.origin
+        && info.state.messages == 0
+        && let Some(of_origin) = streams::info(jetstream, origin).await?
+    {
+        info = of_origin;
+    }
+    let first = i64::try_from(info.state.first_sequence).unwrap_or(i64::MAX);
+    Ok(Some(first.max(1)))
 }
 
 fn check_stream(cursor: &Cursor, stream: &str) -> anyhow::Result<()> {

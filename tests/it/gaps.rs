@@ -422,6 +422,26 @@ async fn a_mirror_of_another_stream_is_not_read() {
     assert_counted(&world, 0).await;
 }
 
+/// What the origin had dropped before anything was metered is no gap, also while its new mirror is
+/// empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn metering_a_new_mirror_begins_where_its_origin_does() {
+    let world = World::configured(mirrored).await;
+    world.jetstream().delete_stream("METERING").await.unwrap();
+    publish(&world, 0..10).await;
+    stream(&world, "PROOFS").await.purge().await.unwrap();
+    assert!(world.prooftally(&["stream", "ensure"]).status.success());
+    let engine = world.engine().await;
+    wait_for_metric(&engine, "prooftally_stream_identity_ok 1").await;
+    publish(&world, 10..15).await;
+    world.wait_for_position(15).await;
+    engine.stop().await;
+    let cursor = cursor::read(world.pool()).await.unwrap();
+    assert_eq!((cursor.began_after, cursor.totals.gap), (10, 0));
+    assert_eq!(extents(&world).await, []);
+    assert_counted(&world, 5).await;
+}
+
 /// A mirror says by itself that it is not behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_does_not_follow_its_origin_is_noticed() {
