@@ -89,7 +89,7 @@ fn chunk(sorter: &Sorter, events: &[Bytes]) -> Chunk {
         assert!(counted.is_ok(), "every event of this workload counts");
     }
     let last = i64::try_from(events.len()).expect("a chunk is bounded");
-    builder.finish(Source::Stream { before: 0, last, stored_at: received_at() }, None)
+    builder.finish(Source::Stream { before: 0, last, stored_at: Some(received_at()) }, None)
 }
 
 fn answers(chunk: &Chunk, meters: &mut HashMap<i32, BrandMeter>) -> Vec<Answer> {

@@ -200,7 +200,8 @@ create table failed_day (
 -- answer with the work.
 create table request (
     request_no bigint generated always as identity primary key,
-    kind text not null check (kind in ('retry_rejections', 'dismiss_rejections', 'set_zone', 'unpark')),
+    kind text not null check (kind in ('retry_rejections', 'dismiss_rejections', 'set_zone', 'unpark',
+        'accept_gaps', 'adopt_stream')),
     body jsonb not null,
     asked_by text not null,
     asked_at timestamptz not null default now(),

@@ -80,7 +80,7 @@ impl Copies {
 
     /// Adds a chunk's rows, and returns the last entry.
     fn add(&mut self, builder: ChunkBuilder, mut entry: i64) -> i64 {
-        let source = Source::Stream { before: 0, last: 0, stored_at: Utc::now() };
+        let source = Source::Stream { before: 0, last: 0, stored_at: Some(Utc::now()) };
         let chunk = builder.finish(source, None);
         let mut bytes = copy::header();
         for (index, candidate) in chunk.candidates.iter().enumerate() {

@@ -194,5 +194,5 @@ pub async fn open(
 ) -> anyhow::Result<bus::pull::Pull> {
     // The connection is announced late, and a reader takes what is announced for a new one.
     bus.connections.clone().wait_for(|connections| *connections > 0).await?;
-    Ok(bus::pull::Pull::open(bus, &config.intake.pull, 1).await?)
+    Ok(bus::pull::Pull::open(bus, &config.intake.pull, 1, 1).await?)
 }

@@ -104,7 +104,7 @@ impl<'a> Assembly<'a> {
         let mut rows = copy::header();
         rows.reserve(chunk.row_bytes() + copy::TRAILER.len());
         let (sequence, stored_at) = match &chunk.source {
-            Source::Stream { last, stored_at, .. } => (*last, Some(*stored_at)),
+            Source::Stream { last, stored_at, .. } => (*last, *stored_at),
             Source::Retry { .. } | Source::Unpark { .. } => (basis.sequence, None),
         };
         let commit = Commit {
@@ -116,6 +116,8 @@ impl<'a> Assembly<'a> {
             stored_at,
             entry: basis.entry,
             rows,
+            gaps: chunk.gaps.clone(),
+            gap_ends: chunk.gap_ends,
             ..Commit::default()
         };
         let events = chunk.candidates.len();

@@ -17,6 +17,7 @@ use super::archive::Found;
 use crate::store::brands::Brand;
 use crate::store::commit::LEDGER_COLUMNS;
 use crate::store::copy::{self, Row};
+use crate::store::gaps::NewGap;
 
 /// Numbers chunks within a fence; never used twice.
 pub type ChunkNo = i64;
@@ -24,8 +25,9 @@ pub type ChunkNo = i64;
 /// Where a chunk's events came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The stream: positions after `before` up to and with `last` get their disposition.
-    Stream { before: i64, last: i64, stored_at: DateTime<Utc> },
+    /// The stream: positions after `before` up to and with `last` get their disposition. Without a
+    /// store time the last one is in a gap.
+    Stream { before: i64, last: i64, stored_at: Option<DateTime<Utc>> },
     /// Rejections that are read again, asked for by a request. Each candidate stands for the
     /// rejection at the same index; `still_rejected` have been read in vain.
     Retry {
@@ -111,6 +113,10 @@ pub struct Chunk {
     pub failures: BTreeMap<FailureKey, i64>,
     /// What sealed segments know of the candidates; looked up before the chunk flies.
     pub archived: Found,
+    /// What the runs of gaps are recorded as.
+    pub gaps: Vec<NewGap>,
+    /// Store time of the chunk's first message, where the chunk before it ended with a gap.
+    pub gap_ends: Option<DateTime<Utc>>,
     /// Where to send the acknowledgement of the last message.
     pub ack: Option<async_nats::Subject>,
     /// Payload and store time of each candidate, for conflicts.
@@ -193,8 +199,7 @@ pub struct ChunkBuilder {
 impl ChunkBuilder {
     /// `source` is the ledger's number for where the events come from: 0 stream, 1 retry.
     pub fn new(no: ChunkNo, epoch: i32, source: i16) -> Self {
-        let placeholder =
-            Source::Stream { before: 0, last: 0, stored_at: DateTime::<Utc>::UNIX_EPOCH };
+        let placeholder = Source::Stream { before: 0, last: 0, stored_at: None };
         Self {
             chunk: Chunk {
                 no,
@@ -206,6 +211,8 @@ impl ChunkBuilder {
                 runs: Vec::new(),
                 failures: BTreeMap::new(),
                 archived: Found::default(),
+                gaps: Vec::new(),
+                gap_ends: None,
                 ack: None,
                 originals: Vec::new(),
                 rows: Vec::new(),
@@ -268,6 +275,23 @@ impl ChunkBuilder {
             return;
         }
         self.chunk.runs.push(Run { first, last, kind });
+    }
+
+    /// Adds positions that the stream no longer has.
+    pub fn miss(&mut self, gap: NewGap) {
+        let last = gap.last.unwrap_or(gap.first);
+        self.run(gap.first, last, RunKind::Gap);
+        self.chunk.gaps.push(gap);
+    }
+
+    /// The gaps that were added.
+    pub fn gaps(&self) -> &[NewGap] {
+        &self.chunk.gaps
+    }
+
+    /// Says that the chunk before ended with a gap, and when the first message after it was stored.
+    pub fn ends_gap(&mut self, stored_at: DateTime<Utc>) {
+        self.chunk.gap_ends = Some(stored_at);
     }
 
     pub fn fail(&mut self, failure: FailureKey) {

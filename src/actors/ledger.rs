@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono_tz::Tz;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::sync::watch;
 
 use super::archive::Archive;
 use super::assembly::{self, Assembled, Basis};
@@ -16,7 +17,9 @@ use super::flight::{Complete, Flight};
 use super::keys::Keys;
 use crate::store::backoff::Backoff;
 use crate::store::commit::{Commit, Settlement, Writer};
-use crate::store::cursor::Cursor;
+use crate::store::cursor::{Cursor, Place};
+use crate::store::epochs::{self, Adoption};
+use crate::store::gaps::Acceptance;
 use crate::store::{self, Store, ledger, segments};
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
@@ -32,6 +35,10 @@ pub enum LedgerMsg {
     Dismiss { request_no: i64, settlements: Vec<Settlement>, chunk: i64, reply: RpcReplyPort<()> },
     /// The segment is behind a filter that is published: its keys can be dropped.
     Sealed { segment: i64 },
+    /// Accept gaps. Nothing is in flight meanwhile.
+    AcceptGaps { request_no: i64, acceptance: Acceptance, chunk: i64, reply: RpcReplyPort<()> },
+    /// Begin a new epoch. Nothing is in flight meanwhile.
+    Adopt { adoption: Box<Adoption>, reply: RpcReplyPort<()> },
 }
 
 pub struct LedgerActor;
@@ -45,6 +52,8 @@ pub struct LedgerArguments {
     pub flight: Flight,
     /// Where acknowledgements are sent.
     pub bus: async_nats::Client,
+    /// Told of each commit, for the witness on the bus.
+    pub committed: watch::Sender<Option<Place>>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
 }
@@ -102,6 +111,14 @@ impl Actor for LedgerActor {
             LedgerMsg::Sealed { segment } => {
                 state.sealed.push((segment, state.arguments.flight.issued()));
                 state.drop_sealed();
+            }
+            LedgerMsg::AcceptGaps { request_no, acceptance, chunk, reply } => {
+                state.accept_gaps(request_no, acceptance, chunk).await?;
+                let _ = reply.send(());
+            }
+            LedgerMsg::Adopt { adoption, reply } => {
+                state.adopt(&adoption).await?;
+                let _ = reply.send(());
             }
         }
         Ok(())
@@ -183,6 +200,7 @@ impl LedgerState {
         cursor.sequence = commit.sequence;
         cursor.entry = commit.entry;
         cursor.chunk = commit.chunk;
+        self.arguments.committed.send_replace(Some(cursor.place()));
         Ok(())
     }
 
@@ -274,6 +292,48 @@ impl LedgerState {
             ..Commit::default()
         };
         self.commit(&commit).await
+    }
+
+    async fn accept_gaps(
+        &mut self,
+        request_no: i64,
+        acceptance: Acceptance,
+        chunk: i64,
+    ) -> Result<(), store::Error> {
+        let cursor = &self.arguments.cursor;
+        let text = format!("{} gaps accepted", acceptance.numbers.len());
+        let commit = Commit {
+            fence: cursor.fence,
+            chunk,
+            epoch: cursor.epoch,
+            sequence_before: cursor.sequence,
+            sequence: cursor.sequence,
+            entry: cursor.entry,
+            accepted: Some(acceptance),
+            answer: Some((request_no, text)),
+            ..Commit::default()
+        };
+        self.commit(&commit).await
+    }
+
+    /// Begins a new epoch; every later chunk is compared with the cursor that it has left.
+    async fn adopt(&mut self, adoption: &Adoption) -> Result<(), store::Error> {
+        let mut wait = Backoff::default();
+        loop {
+            let outcome = async {
+                let mut connection = self.arguments.store.connect().await?;
+                epochs::adopt(&mut connection, adoption).await
+            };
+            match outcome.await {
+                Ok(cursor) => {
+                    self.arguments.committed.send_replace(Some(cursor.place()));
+                    self.arguments.cursor = cursor;
+                    return Ok(());
+                }
+                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn away(&self, error: &sqlx::Error, wait: &mut Backoff) {

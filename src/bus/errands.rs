@@ -18,6 +18,7 @@ use crate::actors::ledger::LedgerMsg;
 use crate::store;
 use crate::store::brands::Brand;
 use crate::store::commit::Settlement;
+use crate::store::gaps::Acceptance;
 use crate::store::parking;
 use crate::store::rejections::{self, Filter, Rejection};
 use crate::store::requests::{self, Ask, Request};
@@ -73,6 +74,11 @@ impl Intake {
             }
             Ask::SetZone { brand, zone } => self.set_zone(request_no, &brand, &zone).await,
             Ask::Unpark { brand } => self.unpark(epoch, request_no, &brand, credit).await,
+            Ask::AcceptGaps { numbers, reason } => {
+                let acceptance = Acceptance { numbers, by: asked_by, because: reason };
+                self.accept_gaps(epoch, request_no, acceptance).await
+            }
+            Ask::AdoptStream { reason } => self.adopt_stream(request_no, asked_by, reason).await,
         }
     }
 

@@ -10,19 +10,23 @@ use std::time::Duration;
 use billing::receipt::Reason;
 use ractor::ActorRef;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::Bus;
 use super::caution::{Caution, STRETCH};
 use super::identity;
+use super::proof::{self, Witnessed};
 use super::pull::{self, Delivery, Doubt, Pull};
 use super::requests::Bell;
 use super::sorter::{NewName, Sorter};
+use super::witness::Witness;
 use crate::actors::archive::Archive;
-use crate::actors::chunk::{Chunk, ChunkBuilder, Rejected, RunKind, Source};
+use crate::actors::chunk::{Chunk, ChunkBuilder, Rejected, Source};
 use crate::actors::flight::{Credit, Flight};
 use crate::actors::ledger::LedgerMsg;
 use crate::store::backoff::Backoff;
-use crate::store::{self, Store, cursor};
+use crate::store::cursor::{self, Place};
+use crate::store::{self, Store, gaps};
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
 
@@ -34,6 +38,10 @@ pub struct Config {
     pub chunk_bytes_max: usize,
     /// Chunks between intake and commit.
     pub credits: usize,
+    /// The stream that the one that is read is a mirror of, if it is one.
+    pub origin: Option<String>,
+    /// How often it is looked whether the stream is still the one that was metered.
+    pub identity_every: Duration,
 }
 
 /// Everything that the intake works with.
@@ -54,6 +62,15 @@ pub struct Intake {
     pub fence: i64,
     /// Not known before this life begins to meter.
     pub caution: Option<Caution>,
+    pub witness: Witness,
+    /// The last commit of this process.
+    pub committed: watch::Receiver<Option<Place>>,
+    /// Where the cursor was when this life last began to read.
+    pub sure_of: Option<Place>,
+    /// The last position is in a gap, and the message after it has not been seen.
+    pub follows_gap: bool,
+    /// The stream is not the one that was metered.
+    pub in_doubt: bool,
 }
 
 impl Intake {
@@ -69,31 +86,70 @@ impl Intake {
         let (mut position, mut in_vain) = (-1, 0);
         while !*self.stop.borrow() {
             self.flight.idle().await;
+            // Before the cursor, so that it cannot seem to be ahead of a cursor that was read earlier.
+            let witnessed = self.witnessed().await;
             let Some(cursor) = self.cursor().await? else { continue };
             if cursor.sequence != position {
                 (position, in_vain, wait) = (cursor.sequence, 0, WAIT_FIRST);
             }
-            let Err(doubt) = self.read_from(&cursor).await else { return Ok(()) };
+            let Err(doubt) = self.read_from(&cursor, witnessed).await else { return Ok(()) };
             in_vain += 1;
             if in_vain >= UNREADABLE_FROM && self.reject_unreadable(&cursor).await {
                 continue;
             }
             self.metrics.recovered();
-            self.health.ill(Component::Bus, doubt.to_string());
+            match doubt {
+                // The bus answers, and what it says is told as the stream's ill.
+                Doubt::Identity(_) | Doubt::Mirror(_) => self.health.well(Component::Bus),
+                _ => self.health.ill(Component::Bus, doubt.to_string()),
+            }
             tracing::warn!(%doubt, wait_ms = wait.as_millis(), "reading begins again at the cursor");
-            self.pause(wait).await;
+            self.serve_requests(wait).await;
             wait = (wait * 2).min(WAIT_MAX);
         }
         Ok(())
     }
 
     /// Reads after the cursor until told to stop, or until there is any doubt.
-    async fn read_from(&mut self, cursor: &cursor::Cursor) -> Result<(), Doubt> {
-        identity::check(&self.bus.jetstream, &self.config.pull.stream, cursor).await?;
-        let mut pull = Pull::open(&self.bus, &self.config.pull, cursor.sequence + 1).await?;
+    async fn read_from(
+        &mut self,
+        cursor: &cursor::Cursor,
+        witnessed: Result<Witnessed, Doubt>,
+    ) -> Result<(), Doubt> {
+        let witnessed = witnessed?;
+        let epoch = cursor.epoch;
+        let state = self.check_identity(cursor).await?;
+        self.check_commits(&witnessed, cursor).await?;
+        self.follows_gap = gaps::awaits_next(&self.store.pool, epoch, cursor.sequence)
+            .await
+            .map_err(|error| Doubt::Recording(error.to_string()))?;
+        let Some(credit) = self.credit().await else { return Ok(()) };
+        let (position, _) =
+            self.skip_what_is_gone(epoch, cursor.sequence, state.last, credit).await?;
+        let mut pull = Pull::open(&self.bus, &self.config.pull, epoch, position + 1).await?;
         self.health.well(Component::Bus);
-        tracing::info!(after = cursor.sequence, "reading the stream");
-        self.read(&mut pull, cursor.epoch, cursor.sequence).await
+        tracing::info!(after = position, "reading the stream");
+        self.read(&mut pull, epoch, position).await
+    }
+
+    /// Waits, and meanwhile carries out what operators ask for; less if told to stop, or if the doubt is
+    /// gone by that.
+    async fn serve_requests(&mut self, wait: Duration) {
+        let until = tokio::time::Instant::now() + wait;
+        let was_in_doubt = self.in_doubt;
+        while self.in_doubt == was_in_doubt {
+            tokio::select! {
+                () = stopped(&mut self.stop) => return,
+                () = tokio::time::sleep_until(until) => return,
+                () = self.bell.rung() => {}
+            }
+            let Ok(cursor) = cursor::read(&self.store.pool).await else { continue };
+            if cursor.fence != self.fence {
+                return;
+            }
+            let Some(credit) = self.credit().await else { return };
+            self.run_errands(cursor.epoch, credit).await;
+        }
     }
 
     /// Lets a chunk fly that rejects the message after the cursor, if that is one which the client
@@ -117,12 +173,18 @@ impl Intake {
             receipt_id: None,
             raw: message.payload,
         });
+        let stored_at = Some(stored_at);
         let source = Source::Stream { before: cursor.sequence, last: sequence, stored_at };
         self.fly(builder.finish(source, None), credit).await.is_ok()
     }
 
     /// Reads, chunk by chunk, after `position`. Ends without error when told to stop.
     async fn read(&mut self, pull: &mut Pull, epoch: i32, mut position: i64) -> Result<(), Doubt> {
+        let mut checks = tokio::time::interval(self.config.identity_every);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first one completes at once, and reading has begun with a look.
+        checks.tick().await;
+        let mut waiting = None;
         loop {
             self.wait_for_sealing().await;
             let Some(credit) = self.credit().await else { return Ok(()) };
@@ -131,6 +193,10 @@ impl Intake {
                 () = stopped(&mut self.stop) => return Ok(()),
                 () = self.bell.rung() => {
                     self.run_errands(epoch, credit).await;
+                    continue;
+                }
+                _ = checks.tick() => {
+                    position = self.look_again(epoch, position, &mut waiting, credit).await?;
                     continue;
                 }
                 first = pull.next() => first?,
@@ -189,6 +255,10 @@ impl Intake {
     ) -> Result<i64, Doubt> {
         let mut builder = ChunkBuilder::new(self.flight.number(), epoch, STREAM_SOURCE);
         builder.reserve(deliveries.len());
+        if let Some(first) = deliveries.first().filter(|_| self.follows_gap) {
+            builder.ends_gap(first.stored_at);
+            self.follows_gap = false;
+        }
         let (mut last, mut stored_at, mut ack) = (before, None, None);
         for (index, delivery) in deliveries.iter().enumerate() {
             let sequence = delivery.sequence;
@@ -196,12 +266,7 @@ impl Intake {
                 return Err(Doubt::Backwards { position: last, found: sequence });
             }
             if sequence > last + 1 {
-                tracing::error!(
-                    first = last + 1,
-                    last = sequence - 1,
-                    "the stream no longer has these positions: receipts may be lost"
-                );
-                builder.run(last + 1, sequence - 1, RunKind::Gap);
+                self.miss(&mut builder, epoch, last + 1, delivery).await?;
             }
             if let Caution::Poison { lives } = self.caution() {
                 tracing::error!(
@@ -220,8 +285,8 @@ impl Intake {
             stored_at = Some(delivery.stored_at);
             ack = Some(delivery.reply.clone());
         }
-        let stored_at = stored_at.expect("a chunk has at least one message");
         self.caution = Some(self.caution().at(last));
+        proof::tell(builder.gaps());
         let source = Source::Stream { before, last, stored_at };
         self.fly(builder.finish(source, ack), credit)
             .await
@@ -274,7 +339,7 @@ impl Intake {
     }
 
     /// A credit, or nothing if told to stop.
-    async fn credit(&mut self) -> Option<Credit> {
+    pub(super) async fn credit(&mut self) -> Option<Credit> {
         tokio::select! {
             biased;
             () = stopped(&mut self.stop) => None,
@@ -316,7 +381,7 @@ impl Intake {
 const UNREADABLE_FROM: u32 = 3;
 
 /// The ledger's number for a row that came from the stream.
-const STREAM_SOURCE: i16 = 0;
+pub(super) const STREAM_SOURCE: i16 = 0;
 
 /// Completes when the engine wants the intake to stop, also if it has gone itself.
 async fn stopped(stop: &mut watch::Receiver<bool>) {

@@ -1,16 +1,21 @@
 //! The NATS edge: streams, the two wire shapes, and the intake that feeds the actors.
 
+mod adopting;
 mod caution;
 pub mod decode;
 mod errands;
 pub mod identity;
 pub mod intake;
+pub mod leader;
+pub mod loss;
+mod proof;
 pub mod publish;
 pub mod pull;
 pub mod requests;
 pub mod sorter;
 pub mod streams;
 pub mod wire;
+pub mod witness;
 
 use std::path::PathBuf;
 use std::time::Duration;

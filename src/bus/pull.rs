@@ -33,12 +33,28 @@ pub struct Config {
 pub enum Doubt {
     #[error("the consumer cannot be made: {0}")]
     Consumer(String),
+    #[error("the stream cannot be asked about: {0}")]
+    Leader(String),
     /// What it says is for a person to decide; reading is tried again in case the stream comes back.
     #[error(
         "the stream is not the one that was metered, it was re-created or restored: {0}; nothing is \
-         metered until it is the same again"
+         metered until it is the same again, or `prooftally stream adopt` begins with it anew"
     )]
     Identity(String),
+    /// As before, for a mirror and its origin.
+    #[error(
+        "the stream is not the copy of its origin that it should be: {0}; nothing is metered until it \
+         is"
+    )]
+    Mirror(String),
+    #[error("the leader has message {found} among positions {first} to {last}, which were skipped")]
+    NotMissing { first: i64, last: i64, found: i64 },
+    #[error("messages wait after position {position} and none is delivered")]
+    Stalled { position: i64 },
+    #[error("the witness cannot be read: {0}")]
+    Witness(String),
+    #[error("a gap cannot be recorded: {0}")]
+    Recording(String),
     #[error("the connection was lost and made again")]
     Reconnected,
     #[error("the subscription has ended")]
@@ -86,6 +102,8 @@ pub struct Pull {
     connections: watch::Receiver<u64>,
 }
 
+/// What a consumer is labelled with: its ack floor is a position of this epoch.
+pub const EPOCH_LABEL: &str = "prooftally.epoch";
 /// The server keeps a request this long. Well above the heartbeat, so that a request does not end
 /// while nothing happens.
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -102,10 +120,15 @@ impl Pull {
     ///
     /// # Errors
     /// If the stream does not exist or the server is away.
-    pub async fn open(bus: &Bus, config: &Config, sequence: i64) -> Result<Self, Doubt> {
+    pub async fn open(
+        bus: &Bus,
+        config: &Config,
+        epoch: i32,
+        sequence: i64,
+    ) -> Result<Self, Doubt> {
         let mut connections = bus.connections.clone();
         connections.mark_unchanged();
-        let consumer = make_consumer(bus, config, sequence).await?;
+        let consumer = make_consumer(bus, config, epoch, sequence).await?;
         let inbox = Subject::from(bus.client.new_inbox());
         let subscriber = bus
             .client
@@ -241,7 +264,12 @@ fn has_ended(status: StatusCode, message: &Message) -> bool {
         || (status == StatusCode::REQUEST_TERMINATED && FULL.iter().any(|full| text.contains(full)))
 }
 
-async fn make_consumer(bus: &Bus, config: &Config, sequence: i64) -> Result<PullConsumer, Doubt> {
+async fn make_consumer(
+    bus: &Bus,
+    config: &Config,
+    epoch: i32,
+    sequence: i64,
+) -> Result<PullConsumer, Doubt> {
     let doubt = |error: String| Doubt::Consumer(error);
     let stream = bus
         .jetstream
@@ -265,6 +293,7 @@ async fn make_consumer(bus: &Bus, config: &Config, sequence: i64) -> Result<Pull
             // How far we are is in the database. On disk, the server would write all that is not yet
             // acknowledged ten times a second.
             memory_storage: true,
+            metadata: [(EPOCH_LABEL.to_owned(), epoch.to_string())].into(),
             ..ConsumerConfig::default()
         })
         .await

@@ -46,12 +46,20 @@ pub enum Ensured {
 /// # Errors
 /// If the server is away, has no JetStream, or refuses the stream.
 pub async fn ensure(jetstream: &Context, wanted: &Wanted) -> anyhow::Result<Ensured> {
+    ensure_as(jetstream, &config(wanted)).await
+}
+
+/// As [`ensure`], for any stream.
+pub(super) async fn ensure_as(
+    jetstream: &Context,
+    wanted: &StreamConfig,
+) -> anyhow::Result<Ensured> {
     if let Some(info) = info(jetstream, &wanted.name).await? {
-        let drifts = compare(wanted, &info.config);
+        let drifts = compare_configs(wanted, &info.config);
         return Ok(if drifts.is_empty() { Ensured::AsWanted } else { Ensured::Drifted(drifts) });
     }
     jetstream
-        .create_stream(config(wanted))
+        .create_stream(wanted.clone())
         .await
         .map_err(|error| anyhow::anyhow!("stream {} cannot be created: {error}", wanted.name))?;
     Ok(Ensured::Created)
@@ -73,7 +81,10 @@ pub async fn info(jetstream: &Context, name: &str) -> anyhow::Result<Option<Info
 
 /// Where `found` is not as `wanted`.
 pub fn compare(wanted: &Wanted, found: &StreamConfig) -> Vec<Drift> {
-    let wanted_config = config(wanted);
+    compare_configs(&config(wanted), found)
+}
+
+pub(super) fn compare_configs(wanted: &StreamConfig, found: &StreamConfig) -> Vec<Drift> {
     let mut drifts = Vec::new();
     let mut check = |field: &'static str, wanted_value: String, found_value: String| {
         if wanted_value != found_value {
@@ -86,18 +97,24 @@ pub fn compare(wanted: &Wanted, found: &StreamConfig) -> Vec<Drift> {
         }
     };
     let mirror = |config: &StreamConfig| {
-        config.mirror.as_ref().map_or_else(|| "none".to_owned(), |source| source.name.clone())
+        let Some(source) = &config.mirror else { return "none".to_owned() };
+        match &source.filter_subject {
+            Some(filter) => format!("{} filtered by {filter}", source.name),
+            None => source.name.clone(),
+        }
     };
     let seconds = |config: &StreamConfig| format!("{} s", config.max_age.as_secs());
-    check("subjects", wanted_config.subjects.join(" "), found.subjects.join(" "));
-    check("mirror", mirror(&wanted_config), mirror(found));
-    check("retention", debug(wanted_config.retention), debug(found.retention));
-    check("discard", debug(wanted_config.discard), debug(found.discard));
-    check("storage", debug(wanted_config.storage), debug(found.storage));
-    check("max_msgs", wanted_config.max_messages.to_string(), found.max_messages.to_string());
-    check("max_bytes", wanted_config.max_bytes.to_string(), found.max_bytes.to_string());
-    check("max_age", seconds(&wanted_config), seconds(found));
-    check("replicas", wanted_config.num_replicas.to_string(), found.num_replicas.to_string());
+    check("subjects", wanted.subjects.join(" "), found.subjects.join(" "));
+    check("mirror", mirror(wanted), mirror(found));
+    check("retention", debug(wanted.retention), debug(found.retention));
+    check("discard", debug(wanted.discard), debug(found.discard));
+    check("storage", debug(wanted.storage), debug(found.storage));
+    let of_subject = |config: &StreamConfig| config.max_messages_per_subject.max(0).to_string();
+    check("max_msgs_per_subject", of_subject(wanted), of_subject(found));
+    check("max_msgs", wanted.max_messages.to_string(), found.max_messages.to_string());
+    check("max_bytes", wanted.max_bytes.to_string(), found.max_bytes.to_string());
+    check("max_age", seconds(wanted), seconds(found));
+    check("replicas", wanted.num_replicas.to_string(), found.num_replicas.to_string());
     drifts
 }
 

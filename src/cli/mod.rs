@@ -7,6 +7,7 @@ mod brands;
 mod config;
 mod demo;
 mod events;
+mod gaps;
 mod invoices;
 mod local;
 pub mod output;
@@ -80,6 +81,9 @@ enum Noun {
     Receipts(receipts::Receipts),
     /// Check every invariant over the whole database; exit code 10 on a mismatch
     Audit(audit::Audit),
+    /// Gaps: positions of the stream whose events may be lost
+    #[command(subcommand)]
+    Gaps(gaps::Gaps),
     /// Plans: prices in immutable versions, and the cases that finance keeps of them
     #[command(subcommand)]
     Plans(plans::Plans),
@@ -146,6 +150,7 @@ impl Command {
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Audit(audit) => audit.run(&store(&load()?.config)?, output).await,
+            Noun::Gaps(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Plans(verb) => verb.run(|| Ok(load()?.config), output).await,
             Noun::Invoices(verb) => verb.run(&load()?.config, output).await,
             Noun::Config(verb) => {

@@ -22,6 +22,13 @@ pub struct Nats {
     /// The stream that the engine reads: the origin, or its mirror.
     pub stream: String,
     pub consumer: String,
+    /// The key-value bucket that keeps how far the last commit went; empty for one that is named
+    /// after the consumer.
+    pub witness_bucket: String,
+    /// How often it is looked whether the stream is still the one that was metered.
+    pub identity_every_ms: u64,
+    /// People are warned when unread messages will be dropped within this time.
+    pub time_to_loss_ms_min: u64,
     pub subjects: Subjects,
     pub origin: OriginStream,
     pub mirror: MirrorStream,
@@ -91,6 +98,9 @@ impl Default for Nats {
             ping_interval_ms: 10_000,
             stream: "PROOFS".to_owned(),
             consumer: "billing-processor".to_owned(),
+            witness_bucket: String::new(),
+            identity_every_ms: 60_000,
+            time_to_loss_ms_min: 3_600_000,
             subjects: Subjects::default(),
             origin: OriginStream::default(),
             mirror: MirrorStream::default(),

@@ -49,6 +49,9 @@ pub(super) static RULES: &[(&str, Rule)] = &[
     ("nats.ping_interval_ms", Rule::Integer(100, 120_000)),
     ("nats.stream", Rule::Text(STREAM)),
     ("nats.consumer", Rule::Text(STREAM)),
+    ("nats.witness_bucket", Rule::Text(BUCKET)),
+    ("nats.identity_every_ms", Rule::Integer(100, 3_600_000)),
+    ("nats.time_to_loss_ms_min", Rule::Integer(0, 30 * DAY_MS)),
     ("nats.subjects.verified", Rule::Text(SUBJECT)),
     ("nats.subjects.failed", Rule::Text(SUBJECT)),
     ("nats.origin.name", Rule::Text(STREAM)),
@@ -119,6 +122,13 @@ const STREAM: Form = Form {
     holds: |text| {
         (1..=255).contains(&text.len())
             && !text.contains(|c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c))
+    },
+};
+const BUCKET: Form = Form {
+    must: "at most 200 letters, digits, hyphens and underscores, or empty",
+    holds: |text| {
+        text.len() <= 200
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     },
 };
 const SUBJECT: Form = Form {

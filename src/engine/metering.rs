@@ -66,6 +66,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         directory: Arc::clone(&directory),
         flight: flight.clone(),
         bus: parts.bus.client.clone(),
+        committed: parts.committed.clone(),
         metrics: Arc::clone(&parts.metrics),
         health: Arc::clone(&parts.health),
     };
@@ -97,6 +98,11 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         credits: Arc::new(Semaphore::new(parts.config.intake.credits)),
         fence,
         caution: None,
+        witness: parts.witness.clone(),
+        committed: parts.committed.subscribe(),
+        sure_of: None,
+        follows_gap: false,
+        in_doubt: false,
     };
     let intake = Beside::start("intake", intake.run(), id, root);
     Ok(Metering { brands, ledger, flight, intake, stop_intake, sealer, lock })
@@ -112,7 +118,13 @@ async fn open(parts: &Parts) -> anyhow::Result<Opened> {
     let missing = patiently(parts, || store.migrations_missing()).await?;
     anyhow::ensure!(missing == 0, "{missing} migrations are missing: run `prooftally migrate`");
     let lock = take_lock(parts).await?.keep(store.clone());
-    let began_after = stream_begins_after(parts).await;
+    // Only the first engine ever must know where the stream begins; later ones start without it, so
+    // that requests are served while it is away.
+    let known = patiently(parts, || cursor::read(&store.pool)).await?.stream;
+    let began_after = match known {
+        Some(_) => 0,
+        None => stream_begins_after(parts).await,
+    };
     let stream = &config.intake.pull.stream;
     let cursor = patiently(parts, || {
         cursor::take_fence(&store.pool, stream, began_after, config.segment_entries)
@@ -185,11 +197,10 @@ async fn stream_begins_after(parts: &Parts) -> i64 {
     let name = &parts.config.intake.pull.stream;
     let mut wait = Backoff::default();
     loop {
-        let why = match streams::info(&parts.bus.jetstream, name).await {
-            Ok(Some(info)) => {
+        let why = match first_position(parts, name).await {
+            Ok(Some(first)) => {
                 parts.health.well(Component::Bus);
-                let first = i64::try_from(info.state.first_sequence).unwrap_or(i64::MAX);
-                return first.max(1) - 1;
+                return first - 1;
             }
             Ok(None) => format!("there is no stream {name}: run `prooftally stream ensure`"),
             Err(error) => format!("{error:#}"),
@@ -198,6 +209,20 @@ async fn stream_begins_after(parts: &Parts) -> i64 {
         tracing::warn!(why, "the stream cannot be read; waiting for it");
         wait.pause().await;
     }
+}
+
+/// The first position of the stream; of a mirror that has copied nothing yet, that of its origin.
+async fn first_position(parts: &Parts, name: &str) -> anyhow::Result<Option<i64>> {
+    let jetstream = &parts.bus.jetstream;
+    let Some(mut info) = streams::info(jetstream, name).await? else { return Ok(None) };
+    if let Some(origin) = &parts.config.intake.origin
+        && info.state.messages == 0
+        && let Some(of_origin) = streams::info(jetstream, origin).await?
+    {
+        info = of_origin;
+    }
+    let first = i64::try_from(info.state.first_sequence).unwrap_or(i64::MAX);
+    Ok(Some(first.max(1)))
 }
 
 fn check_stream(cursor: &Cursor, stream: &str) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 //! Start: admin listener, database (migrations), bus; then the metering subtree: lock, fence, cursor,
 //! directory, keys, actors, intake. Stop: intake, what is in flight, ledger, acknowledgements, pool.
 
+mod lookout;
 mod metering;
 mod settings;
 
@@ -19,12 +20,15 @@ use crate::actors::engine_supervisor::{EngineArguments, EngineMsg, EngineSupervi
 use crate::actors::flight::Flight;
 use crate::actors::restart::Limits;
 use crate::bus::requests::Bell;
-use crate::bus::{self, Bus, intake, sorter, streams};
-use crate::store::{self, Store, cursor};
+use crate::bus::witness::{self, Witness};
+use crate::bus::{self, Bus, intake, sorter};
+use crate::store::cursor::{self, Place};
+use crate::store::{self, Store};
 use crate::telemetry::admin::{self, Admin};
-use crate::telemetry::health::{Component, Health};
+use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
-pub use settings::{bus_config, store_config, streams_wanted};
+pub use lookout::time_to_loss;
+pub use settings::{bus_config, origin_of_mirror, store_config, streams_wanted, witness_config};
 
 /// Everything that an engine needs to know.
 #[derive(Clone, Debug)]
@@ -35,6 +39,9 @@ pub struct Config {
     pub bus: bus::Config,
     pub intake: intake::Config,
     pub sorter: sorter::Config,
+    pub witness: witness::Config,
+    /// People are warned when less time is left until unread messages are dropped.
+    pub time_to_loss_min: Duration,
     pub restart: Limits,
     /// Failures on the same slice after which a brand's events are parked.
     pub brand_tries_max: u32,
@@ -68,6 +75,9 @@ struct Parts {
     /// The flight of the present life, for the gauges.
     flight: watch::Sender<Option<Flight>>,
     fence: watch::Sender<Option<i64>>,
+    /// The last commit, for the witness.
+    committed: watch::Sender<Option<Place>>,
+    witness: Witness,
 }
 
 impl Engine {
@@ -92,6 +102,8 @@ impl Engine {
         let store = Store::new(&config.store)?;
         let bus = bus::connect(&config.bus, true).await?;
         let restart = config.restart;
+        let stream = config.intake.pull.stream.clone();
+        let witness = Witness::new(bus.jetstream.clone(), config.witness.clone(), stream);
         let parts = Arc::new(Parts {
             config,
             store,
@@ -101,9 +113,13 @@ impl Engine {
             health: Arc::clone(&health),
             flight: watch::Sender::new(None),
             fence: watch::Sender::new(None),
+            committed: watch::Sender::new(None),
+            witness,
         });
         beside.push(tokio::spawn(parts.bell.clone().listen(parts.store.clone())));
-        beside.push(tokio::spawn(watch_lag(Arc::clone(&parts))));
+        beside.push(tokio::spawn(lookout::Lookout::new(Arc::clone(&parts)).run()));
+        let committed = parts.committed.subscribe();
+        beside.push(tokio::spawn(parts.witness.clone().keep(committed)));
         let of_start = Arc::clone(&parts);
         let arguments = EngineArguments {
             start: Arc::new(move |root| Box::pin(metering::start(Arc::clone(&of_start), root))),
@@ -137,7 +153,13 @@ impl Engine {
             task.abort();
         }
         let fence = *self.parts.fence.borrow();
+        let committed = *self.parts.committed.borrow();
         let last_words = async {
+            if let Some(place) = committed
+                && let Err(error) = self.parts.witness.write(place).await
+            {
+                tracing::debug!(%error, "the witness was not written");
+            }
             if let Some(fence) = fence.filter(|_| in_order) {
                 let _ = cursor::note_end(&self.parts.store.pool, fence).await;
             }
@@ -147,34 +169,5 @@ impl Engine {
         // A server that hangs must not keep the process: nothing depends on these.
         let _ = tokio::time::timeout(LAST_WORDS_MAX, last_words).await;
         tracing::info!("engine has stopped");
-    }
-}
-
-/// Measures how far the cursor is behind the stream, now and then.
-async fn watch_lag(parts: Arc<Parts>) {
-    const EVERY: Duration = Duration::from_secs(2);
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Some(flight) = parts.flight.borrow().as_ref() {
-            let (chunks, actors) = flight.load();
-            parts.metrics.load(chunks, actors);
-        }
-        let name = &parts.config.intake.pull.stream;
-        let Ok(Some(info)) = streams::info(&parts.bus.jetstream, name).await else { continue };
-        let Ok(cursor) = cursor::read(&parts.store.pool).await else { continue };
-        let last = i64::try_from(info.state.last_sequence).unwrap_or(i64::MAX);
-        if last < cursor.sequence {
-            let why =
-                format!("the stream ends at {last}, before the cursor at {}", cursor.sequence);
-            parts.health.ill(Component::Bus, why);
-        }
-        let messages = (last - cursor.sequence).max(0);
-        let age = match cursor.stored_at {
-            Some(stored_at) if messages > 0 => chrono::Utc::now() - stored_at,
-            _ => chrono::TimeDelta::zero(),
-        };
-        parts.metrics.lag(messages, age.to_std().unwrap_or_default());
     }
 }

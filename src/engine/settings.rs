@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Config;
 use crate::actors::restart::Limits;
-use crate::bus::{self, intake, sorter, streams};
+use crate::bus::{self, intake, sorter, streams, witness};
 use crate::{config, store};
 
 impl Config {
@@ -32,6 +32,8 @@ impl Config {
                 chunk_messages_max: pull.chunk_messages_max,
                 chunk_bytes_max: pull.chunk_bytes_max,
                 credits: pull.credits,
+                origin: origin_of_mirror(config),
+                identity_every: milliseconds(config.nats.identity_every_ms),
             },
             sorter: sorter::Config {
                 verified: config.nats.subjects.verified.clone(),
@@ -46,6 +48,8 @@ impl Config {
                 default_zone: config.brands.default_zone,
                 predicates_max: pull.predicates_max,
             },
+            witness: witness_config(config),
+            time_to_loss_min: milliseconds(config.nats.time_to_loss_ms_min),
             restart: Limits {
                 failures_max: config.supervision.restarts_max,
                 window: milliseconds(config.supervision.restart_window_ms),
@@ -77,6 +81,24 @@ pub fn bus_config(config: &config::Config) -> bus::Config {
         credentials_file: config.nats.credentials_file.clone(),
         ping_interval: Duration::from_millis(config.nats.ping_interval_ms),
     }
+}
+
+/// The origin of the stream that is read, if that is the mirror.
+pub fn origin_of_mirror(config: &config::Config) -> Option<String> {
+    let nats = &config.nats;
+    (nats.stream != nats.origin.name).then(|| nats.origin.name.clone())
+}
+
+/// Where it is kept how far the last commit went.
+pub fn witness_config(config: &config::Config) -> witness::Config {
+    let nats = &config.nats;
+    let bucket = match nats.witness_bucket.as_str() {
+        "" => witness::bucket_of(&nats.consumer),
+        bucket => bucket.to_owned(),
+    };
+    let is_mirror = origin_of_mirror(config).is_some();
+    let replicas = if is_mirror { nats.mirror.replicas } else { nats.origin.replicas };
+    witness::Config { bucket, replicas }
 }
 
 /// The streams that should be there, the origin first.

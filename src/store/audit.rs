@@ -3,8 +3,8 @@
 
 use sqlx::{PgConnection, PgPool};
 
-use super::conservation;
-use super::{Error, cursor};
+use super::epochs::{self, Extent};
+use super::{Error, conservation, cursor};
 
 /// Something that contradicts an invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct Finding {
 }
 
 /// Checks and their names, in the order in which they run.
-pub const CHECKS: [&str; 6] =
-    ["conservation", "tiling", "uniqueness", "entries", "usage", "evidence_of_rejection"];
+pub const CHECKS: [&str; 7] =
+    ["conservation", "tiling", "gaps", "uniqueness", "entries", "usage", "evidence_of_rejection"];
 
 /// At most so many findings of a check are told one by one.
 const FINDINGS_MAX: i64 = 20;
@@ -32,6 +32,7 @@ pub async fn run(pool: &PgPool, mut done: impl FnMut(&str)) -> Result<Vec<Findin
         let found = match check {
             "conservation" => conservation::count_in(&mut snapshot).await?.violations(),
             "tiling" => tiling(&mut snapshot).await?,
+            "gaps" => gaps(&mut snapshot).await?,
             "uniqueness" => uniqueness(&mut snapshot).await?,
             "entries" => entries(&mut snapshot).await?,
             "usage" => usage(&mut snapshot).await?,
@@ -44,20 +45,21 @@ pub async fn run(pool: &PgPool, mut done: impl FnMut(&str)) -> Result<Vec<Findin
     Ok(findings)
 }
 
-/// Dispositions tile the stream: each run begins where the one before ended.
+/// Dispositions tile each epoch of the stream: each run begins where the one before ended.
 async fn tiling(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
-    let cursor = cursor::read(&mut *connection).await?;
     let breaks: Vec<(i32, i64, i64)> = sqlx::query_as(
-        "with runs as ( \
+        "with epochs as ( \
+            select epoch, began_after from epoch union all select epoch, began_after from cursor), \
+         runs as ( \
             select epoch, sequence as first, sequence as last from ledger where source = 0 \
             union all select epoch, first, last from disposition), \
          placed as ( \
             select epoch, first, last, \
                 lag(last) over (partition by epoch order by first, last) as before from runs) \
-         select epoch, coalesce(before, $1), first from placed \
-         where first <> coalesce(before, $1) + 1 order by epoch, first limit $2",
+         select epoch, coalesce(before, began_after, 0), first \
+         from placed left join epochs using (epoch) \
+         where first <> coalesce(before, began_after, 0) + 1 order by epoch, first limit $1",
     )
-    .bind(cursor.began_after)
     .bind(FINDINGS_MAX)
     .fetch_all(&mut *connection)
     .await?;
@@ -68,21 +70,46 @@ async fn tiling(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
             format!("epoch {epoch}: a position between {before} and {first} {what}")
         })
         .collect();
-    let last: Option<i64> = sqlx::query_scalar(
-        "select greatest((select max(sequence) from ledger where source = 0 and epoch = $1), \
-            (select max(last) from disposition where epoch = $1))",
-    )
-    .bind(cursor.epoch)
-    .fetch_one(connection)
-    .await?;
-    let last = last.unwrap_or(cursor.began_after);
-    if last != cursor.sequence {
-        findings.push(format!(
-            "the cursor is at position {} and the last disposition at {last}",
-            cursor.sequence
-        ));
+    for Extent { epoch, began_after, sequence } in epochs::extents(&mut *connection).await? {
+        let last: Option<i64> = sqlx::query_scalar(
+            "select greatest((select max(sequence) from ledger where source = 0 and epoch = $1), \
+                (select max(last) from disposition where epoch = $1))",
+        )
+        .bind(epoch)
+        .fetch_one(&mut *connection)
+        .await?;
+        let last = last.unwrap_or(began_after);
+        if last != sequence {
+            findings.push(format!(
+                "epoch {epoch}: the cursor is at position {sequence} and the last disposition at {last}"
+            ));
+        }
     }
     Ok(findings)
+}
+
+/// Positions that the stream no longer had are an open or accepted gap, and no others are.
+async fn gaps(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
+    let differences: Vec<(i32, i64, bool)> = sqlx::query_as(
+        "with disposed as (select epoch, first, last from disposition where kind = 'gap'), \
+            noted as (select epoch, first, last from gap where reason = 'missing') \
+         select epoch, first, n.first is null from disposed d \
+         full join noted n using (epoch, first, last) \
+         where d.last is null or n.last is null order by 1, 2 limit $1",
+    )
+    .bind(FINDINGS_MAX)
+    .fetch_all(connection)
+    .await?;
+    Ok(differences
+        .into_iter()
+        .map(|(epoch, first, is_disposed)| {
+            if is_disposed {
+                format!("epoch {epoch}: the gap from position {first} is not among the gaps")
+            } else {
+                format!("epoch {epoch}: a gap from position {first} has no such disposition")
+            }
+        })
+        .collect())
 }
 
 /// No receipt of a brand is counted twice.

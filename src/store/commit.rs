@@ -11,6 +11,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, PgTransaction};
 
 use super::cursor::{self, Totals};
+use super::gaps::{Acceptance, NewGap};
 use super::{Error, Store};
 
 /// All that a chunk changes.
@@ -37,6 +38,10 @@ pub struct Commit {
     pub settlements: Vec<Settlement>,
     pub parked: Vec<NewParked>,
     pub unparked: Vec<Unparked>,
+    pub gaps: Vec<NewGap>,
+    /// Store time of the first message after `sequence_before`, where that ends a gap.
+    pub gap_ends: Option<DateTime<Utc>>,
+    pub accepted: Option<Acceptance>,
     /// The brand whose parking ends with this chunk.
     pub ends_parking_of: Option<i32>,
     /// The request that this chunk carries out, and the answer to it.
@@ -210,6 +215,14 @@ async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
     super::rejections::settle(&mut transaction, &commit.settlements).await?;
     super::parking::park(&mut transaction, &commit.parked).await?;
     super::parking::unpark(&mut transaction, &commit.unparked, commit.ends_parking_of).await?;
+    super::gaps::add(&mut transaction, &commit.gaps).await?;
+    if let Some(stored_at) = commit.gap_ends {
+        let (epoch, last) = (commit.epoch, commit.sequence_before);
+        super::gaps::note_next(&mut transaction, epoch, last, stored_at).await?;
+    }
+    if let Some(acceptance) = &commit.accepted {
+        super::gaps::accept(&mut transaction, acceptance).await?;
+    }
     if let Some((request_no, answer)) = &commit.answer {
         super::requests::answer(&mut *transaction, *request_no, "done", answer).await?;
     }

@@ -5,11 +5,12 @@ use sqlx::{PgConnection, PgPool};
 
 use super::Error;
 use super::cursor::{self, Totals};
+use super::epochs;
 
 /// What the rows add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conservation {
-    /// Positions from the epoch's beginning up to the cursor.
+    /// Positions of all epochs, of the present one up to the cursor.
     pub positions: i64,
     /// Positions by disposition, from the ledger's and the dispositions' rows.
     pub rows: Totals,
@@ -57,6 +58,7 @@ pub async fn count(pool: &PgPool) -> Result<Conservation, Error> {
 /// Counts everything in a snapshot that the caller holds.
 pub(super) async fn count_in(snapshot: &mut PgConnection) -> Result<Conservation, Error> {
     let cursor = cursor::read(&mut *snapshot).await?;
+    let extents = epochs::extents(&mut *snapshot).await?;
     let (counted, counted_later): (i64, i64) = sqlx::query_as(
         "select count(*) filter (where source = 0), count(*) filter (where source <> 0) from ledger",
     )
@@ -74,7 +76,7 @@ pub(super) async fn count_in(snapshot: &mut PgConnection) -> Result<Conservation
     .fetch_one(&mut *snapshot)
     .await?;
     Ok(Conservation {
-        positions: cursor.sequence - cursor.began_after,
+        positions: extents.iter().map(|of| of.sequence - of.began_after).sum(),
         rows: Totals {
             counted,
             duplicate: of("duplicate"),

@@ -23,6 +23,22 @@ pub struct Cursor {
     pub totals: Totals,
 }
 
+/// How far somebody says that we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub epoch: i32,
+    pub sequence: i64,
+    pub entry: i64,
+    pub fence: i64,
+}
+
+impl Cursor {
+    pub fn place(&self) -> Place {
+        let Self { epoch, sequence, entry, fence, .. } = *self;
+        Place { epoch, sequence, entry, fence }
+    }
+}
+
 /// Positions by disposition, over all epochs, and receipts counted later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
 pub struct Totals {
@@ -59,6 +75,13 @@ const COLUMNS: &str = "select fence, stream, epoch, began_after, sequence, store
 /// If the database is away or not migrated.
 pub async fn read(executor: impl PgExecutor<'_>) -> Result<Cursor, Error> {
     Ok(sqlx::query_as(COLUMNS).fetch_one(executor).await?)
+}
+
+/// Reads the cursor and keeps it from moving until the transaction ends.
+pub(super) async fn read_for_update(executor: impl PgExecutor<'_>) -> Result<Cursor, Error> {
+    // The clause is added to a constant of ours, so nothing can be smuggled in.
+    let query = sqlx::AssertSqlSafe(format!("{COLUMNS} for update"));
+    Ok(sqlx::query_as(query).fetch_one(executor).await?)
 }
 
 /// Lives of the engine that did not end in order, the present one included.

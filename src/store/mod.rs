@@ -10,6 +10,8 @@ pub mod commit;
 pub mod conservation;
 pub mod copy;
 pub mod cursor;
+pub mod epochs;
+pub mod gaps;
 pub mod keys;
 pub mod ledger;
 pub mod lock;

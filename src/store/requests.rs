@@ -20,6 +20,10 @@ pub enum Ask {
     SetZone { brand: String, zone: String },
     /// Meter the brand's parked events, in order, and then its live ones again.
     Unpark { brand: String },
+    /// Accept that what is in these gaps will not come, with a reason.
+    AcceptGaps { numbers: Vec<i64>, reason: String },
+    /// Begin a new epoch with the stream as it is now, with a reason.
+    AdoptStream { reason: String },
 }
 
 impl Ask {
@@ -29,6 +33,8 @@ impl Ask {
             Ask::DismissRejections { .. } => "dismiss_rejections",
             Ask::SetZone { .. } => "set_zone",
             Ask::Unpark { .. } => "unpark",
+            Ask::AcceptGaps { .. } => "accept_gaps",
+            Ask::AdoptStream { .. } => "adopt_stream",
         }
     }
 }

@@ -44,7 +44,15 @@ async fn readyz(State(admin): State<Admin>) -> Response {
         .into_iter()
         .map(|(component, why)| (component.as_str().to_owned(), why.into()))
         .collect();
-    (status, Json(json!({ "ready": status == StatusCode::OK, "reasons": reasons }))).into_response()
+    let notices: Map<String, Value> = admin
+        .health
+        .notices()
+        .into_iter()
+        .map(|(notice, what)| (notice.as_str().to_owned(), what.into()))
+        .collect();
+    let is_ready = status == StatusCode::OK;
+    let body = json!({ "ready": is_ready, "reasons": reasons, "notices": notices });
+    (status, Json(body)).into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 pub enum Component {
     Database,
     Bus,
+    /// That it is the one that was metered.
+    Stream,
     /// The lock that makes this the only engine.
     Lock,
     Metering,
@@ -23,6 +25,7 @@ impl Component {
         match self {
             Component::Database => "database",
             Component::Bus => "bus",
+            Component::Stream => "stream",
             Component::Lock => "lock",
             Component::Metering => "metering",
             Component::Uniqueness => "uniqueness",
@@ -31,17 +34,39 @@ impl Component {
     }
 }
 
+/// What people should know of although the engine can do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Notice {
+    /// Gaps that nobody has accepted.
+    Gaps,
+    /// Unread messages will be dropped.
+    Loss,
+    /// A mirror's origin is gone, or the mirror does not follow it.
+    Mirror,
+}
+
+impl Notice {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Notice::Gaps => "gaps",
+            Notice::Loss => "loss",
+            Notice::Mirror => "mirror",
+        }
+    }
+}
+
 /// The engine's health: ready when nothing is ill.
 #[derive(Debug)]
 pub struct Health {
     ills: Mutex<BTreeMap<Component, String>>,
+    notices: Mutex<BTreeMap<Notice, String>>,
 }
 
 impl Health {
     /// An engine that has not started is not ready.
     pub fn starting() -> Self {
         let ills = [(Component::Metering, "it has not started yet".to_owned())];
-        Self { ills: Mutex::new(ills.into()) }
+        Self { ills: Mutex::new(ills.into()), notices: Mutex::default() }
     }
 
     pub fn ill(&self, component: Component, why: impl Into<String>) {
@@ -50,6 +75,20 @@ impl Health {
 
     pub fn well(&self, component: Component) {
         self.ills.lock().remove(&component);
+    }
+
+    /// Says what people should know of.
+    pub fn notice(&self, notice: Notice, what: impl Into<String>) {
+        self.notices.lock().insert(notice, what.into());
+    }
+
+    pub fn forget(&self, notice: Notice) {
+        self.notices.lock().remove(&notice);
+    }
+
+    /// What people should know of.
+    pub fn notices(&self) -> BTreeMap<Notice, String> {
+        self.notices.lock().clone()
     }
 
     /// Why the engine is not ready; empty if it is.

@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::store::commit::Commit;
+use crate::store::gaps::Reason;
 
 /// The label value of brands beyond the cap.
 const OTHER: &str = "other";
@@ -62,6 +63,7 @@ pub struct Metrics {
     cursor: Gauge,
     segments: Family<SegmentLabels, Gauge>,
     sealing_duration: Histogram,
+    stream: Streams,
 }
 
 impl Metrics {
@@ -87,6 +89,7 @@ impl Metrics {
             cursor: Gauge::default(),
             segments: Family::default(),
             sealing_duration: Histogram::new([0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]),
+            stream: Streams::default(),
             registry: Registry::default(),
         };
         metrics.register(&mut registry);
@@ -125,6 +128,7 @@ impl Metrics {
         let sealing = "From the start of a segment's proof to its filter being in use";
         let duration = self.sealing_duration.clone();
         registry.register_with_unit("sealing_duration", sealing, Unit::Seconds, duration);
+        self.stream.register(registry);
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", build);
     }
@@ -156,9 +160,44 @@ impl Metrics {
         for rejection in &commit.rejections {
             self.rejected.get_or_create(&ReasonLabels { reason: rejection.reason }).inc();
         }
+        for gap in &commit.gaps {
+            self.gap_found(gap.reason, gap.positions());
+        }
         let positions = u32::try_from(totals.positions()).unwrap_or(u32::MAX);
         self.commit_events.observe(f64::from(positions));
         self.cursor.set(commit.sequence);
+    }
+
+    /// Whether the stream is the one that was metered.
+    pub fn identified(&self, is_same: bool) {
+        self.stream.identity_ok.set(i64::from(is_same));
+    }
+
+    /// A gap was found, with so many positions as far as that is known.
+    pub fn gap_found(&self, reason: Reason, positions: i64) {
+        let labels = ReasonLabels { reason: reason.as_str() };
+        self.stream.gap_positions.get_or_create(&labels).inc_by(positions.unsigned_abs());
+    }
+
+    pub fn gaps_open(&self, open: &[(Reason, i64)]) {
+        for (reason, gaps) in open {
+            let labels = ReasonLabels { reason: reason.as_str() };
+            self.stream.gaps_open.get_or_create(&labels).set(*gaps);
+        }
+    }
+
+    /// The last position of the stream that is read, and of the origin that it mirrors.
+    pub fn stream_ends(&self, last: i64, origin_last: Option<i64>) {
+        self.stream.last.set(last);
+        if let Some(origin_last) = origin_last {
+            self.stream.origin_last.set(origin_last);
+            self.stream.mirror_lag.set(origin_last - last);
+        }
+    }
+
+    /// `None` if nothing is ever lost.
+    pub fn time_to_loss(&self, time: Option<Duration>) {
+        self.stream.time_to_loss.set(time.map_or(f64::INFINITY, |time| time.as_secs_f64()));
     }
 
     pub fn restarted(&self, actor: &'static str) {
@@ -210,6 +249,38 @@ impl Metrics {
         }
         brands.insert(brand.to_owned());
         brand
+    }
+}
+
+/// What is known of the streams.
+#[derive(Default)]
+struct Streams {
+    identity_ok: Gauge,
+    gaps_open: Family<ReasonLabels, Gauge>,
+    gap_positions: Family<ReasonLabels, Counter>,
+    last: Gauge,
+    origin_last: Gauge,
+    mirror_lag: Gauge,
+    time_to_loss: Gauge<f64, std::sync::atomic::AtomicU64>,
+}
+
+impl Streams {
+    fn register(&self, registry: &mut Registry) {
+        let identity = "1 if the stream was the one that was metered when last looked at, else 0";
+        registry.register("stream_identity_ok", identity, self.identity_ok.clone());
+        let open = "Gaps that nobody has accepted, by reason";
+        registry.register("gaps_open", open, self.gaps_open.clone());
+        let positions = "Positions found to be gaps since this process started, by reason";
+        registry.register("gap_positions", positions, self.gap_positions.clone());
+        let last = "Last position of the stream that is read";
+        registry.register("stream_last_sequence", last, self.last.clone());
+        let last = "Last position of the origin, where a mirror of it is read";
+        registry.register("origin_last_sequence", last, self.origin_last.clone());
+        let lag = "Last position of the origin less that of the mirror that is read";
+        registry.register("mirror_lag_messages", lag, self.mirror_lag.clone());
+        let loss = "Time until unread messages are dropped, at the rate of the last minutes";
+        let time_to_loss = self.time_to_loss.clone();
+        registry.register_with_unit("stream_time_to_loss", loss, Unit::Seconds, time_to_loss);
     }
 }
 

@@ -9,6 +9,7 @@ mod audit;
 mod command_line;
 mod crashes;
 mod faults;
+mod gaps;
 mod metering;
 mod ordeal;
 mod peers;

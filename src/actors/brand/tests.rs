@@ -34,7 +34,7 @@ fn chunk(no: ChunkNo, first: i64, zone: Tz, events: &[(&str, &str)]) -> Chunk {
         builder.count((1, sequence), &receipt, &brand, 7, (Bytes::new(), at()));
     }
     let last = first + i64::try_from(events.len()).unwrap() - 1;
-    builder.finish(Source::Stream { before: first - 1, last, stored_at: at() }, None)
+    builder.finish(Source::Stream { before: first - 1, last, stored_at: Some(at()) }, None)
 }
 
 /// `c` counted, `d` duplicate, `s` suspect.

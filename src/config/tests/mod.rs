@@ -226,6 +226,9 @@ fn all_of_it_is_shown() {
         ping_interval_ms = 10000 # default
         stream = "PROOFS" # default
         consumer = "billing-processor" # default
+        witness_bucket = "" # default
+        identity_every_ms = 60000 # default
+        time_to_loss_ms_min = 3600000 # default
 
         [nats.subjects]
         verified = "proofs.verified" # default

@@ -69,15 +69,20 @@ impl World {
 
     /// On the shared PostgreSQL, with another name for the stream.
     pub async fn with_stream(stream: &str) -> Self {
-        Self::on(Postgresql::Shared(Arc::clone(&SHARED)), stream).await
+        Self::on(Postgresql::Shared(Arc::clone(&SHARED)), stream, |_| {}).await
+    }
+
+    /// On the shared PostgreSQL, with another configuration; the streams are made by it.
+    pub async fn configured(change: impl FnOnce(&mut Config)) -> Self {
+        Self::on(Postgresql::Shared(Arc::clone(&SHARED)), "PROOFS", change).await
     }
 
     /// With a PostgreSQL of its own.
     pub async fn with_own_postgres() -> Self {
-        Self::on(Postgresql::Own(Box::new(postgres())), "PROOFS").await
+        Self::on(Postgresql::Own(Box::new(postgres())), "PROOFS", |_| {}).await
     }
 
-    async fn on(postgres: Postgresql, stream: &str) -> Self {
+    async fn on(postgres: Postgresql, stream: &str, change: impl FnOnce(&mut Config)) -> Self {
         static DATABASES: AtomicU32 = AtomicU32::new(0);
         let database = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         postgres.server().create_database(&database).expect("the database is created");
@@ -90,6 +95,7 @@ impl World {
         config.nats.mirror.replicas = 1;
         config.database.url = postgres.server().url(&database).into();
         config.admin.listen = ([127, 0, 0, 1], 0).into();
+        change(&mut config);
         let bus = bus::connect(&engine::bus_config(&config), true).await.expect("the bus is there");
         let store = Store::new(&engine::store_config(&config)).expect("the URL is good");
         let world = Self { nats, postgres, config, bus, store };
@@ -130,6 +136,11 @@ impl World {
         [
             ("PROOFTALLY__NATS__URL", config.nats.url.expose_secret().to_owned()),
             ("PROOFTALLY__DATABASE__URL", config.database.url.expose_secret().to_owned()),
+            ("PROOFTALLY__NATS__STREAM", config.nats.stream.clone()),
+            ("PROOFTALLY__NATS__ORIGIN__NAME", config.nats.origin.name.clone()),
+            ("PROOFTALLY__NATS__ORIGIN__MESSAGES_MAX", config.nats.origin.messages_max.to_string()),
+            ("PROOFTALLY__NATS__MIRROR__ENABLED", config.nats.mirror.enabled.to_string()),
+            ("PROOFTALLY__NATS__MIRROR__BYTES_MAX", config.nats.mirror.bytes_max.to_string()),
             ("PROOFTALLY__NATS__ORIGIN__REPLICAS", "1".to_owned()),
             ("PROOFTALLY__NATS__MIRROR__REPLICAS", "1".to_owned()),
             ("PROOFTALLY__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
