@@ -4,7 +4,9 @@
 //! actors read. So what a brand actor knows of the past is never its own state: it can die, sleep
 //! and wake without reading the database.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use billing::receipt::ReceiptKey;
 use hashbrown::HashTable;
@@ -29,15 +31,31 @@ pub struct Counted {
 #[derive(Clone)]
 pub struct Keys {
     shards: Arc<[RwLock<HashTable<CommittedKey>>]>,
+    replaced: Arc<Replaced>,
+}
+
+/// What counts under a receipt's id in the place of what was counted first: the outcome of resolved
+/// conflicts. They are few, and stand apart so that no segment takes them along.
+#[derive(Default)]
+struct Replaced {
+    /// Spares the lock as long as there are none, which is nearly always.
+    count: AtomicUsize,
+    keys: RwLock<HashMap<(i32, ReceiptKey), Counted>>,
 }
 
 impl Keys {
     pub fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect() }
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect(),
+            replaced: Arc::default(),
+        }
     }
 
     /// What was counted under `key` for the brand, if anything was.
     pub fn get(&self, brand_no: i32, key: ReceiptKey) -> Option<Counted> {
+        if let Some(counted) = self.replaced(brand_no, key) {
+            return Some(counted);
+        }
         let hash = hash(brand_no, key);
         let shard = self.shard(hash).read();
         shard.find(hash, |known| known.key == key && known.brand_no == brand_no).map(|known| {
@@ -48,6 +66,22 @@ impl Keys {
                 digest: known.digest,
             }
         })
+    }
+
+    /// What counts in the place of what was counted first, if a conflict was resolved so.
+    pub fn replaced(&self, brand_no: i32, key: ReceiptKey) -> Option<Counted> {
+        if self.replaced.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.replaced.keys.read().get(&(brand_no, key)).copied()
+    }
+
+    /// Says that `new` counts under its receipt's id from now on. The last one stays.
+    pub fn replace(&self, new: CommittedKey) {
+        let CommittedKey { brand_no, key, digest, entry, epoch, sequence } = new;
+        let mut keys = self.replaced.keys.write();
+        keys.insert((brand_no, key), Counted { entry, epoch, sequence, digest });
+        self.replaced.count.store(keys.len(), Ordering::Release);
     }
 
     /// Adds a committed key. The first stays: a receipt is counted once.
@@ -64,7 +98,7 @@ impl Keys {
         }
     }
 
-    /// How many keys there are.
+    /// How many keys there are; one that was replaced counts once.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
@@ -112,6 +146,17 @@ mod tests {
         assert_eq!(keys.get(1, ReceiptKey::of("r")).unwrap().entry, 10);
         assert_eq!(keys.get(2, ReceiptKey::of("r")).unwrap().entry, 11);
         assert_eq!(keys.get(3, ReceiptKey::of("r")), None);
+    }
+
+    #[test]
+    fn what_replaces_a_key_is_found_in_its_place() {
+        let keys = Keys::new();
+        keys.add(key(1, "r", 10));
+        keys.replace(CommittedKey { digest: 8, ..key(1, "r", 12) });
+        keys.add(key(1, "r", 13));
+        let found = keys.get(1, ReceiptKey::of("r")).unwrap();
+        assert_eq!((found.entry, found.digest, keys.len()), (12, 8, 1));
+        assert_eq!(keys.get(2, ReceiptKey::of("r")), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The NATS edge: streams, the two wire shapes, and the intake that feeds the actors.
 
 mod caution;
+pub mod compare;
 pub mod decode;
 mod errands;
 pub mod identity;
@@ -8,6 +9,7 @@ pub mod intake;
 pub mod publish;
 pub mod pull;
 pub mod requests;
+pub mod reread;
 pub mod sorter;
 pub mod streams;
 pub mod wire;

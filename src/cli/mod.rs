@@ -14,6 +14,7 @@ mod plans;
 mod progress;
 mod receipts;
 mod rejected;
+mod replay;
 mod serve;
 mod stream;
 mod usage;
@@ -80,6 +81,8 @@ enum Noun {
     Receipts(receipts::Receipts),
     /// Check every invariant over the whole database; exit code 10 on a mismatch
     Audit(audit::Audit),
+    /// Read the stream again and compare it with what was counted; exit code 10 on a difference
+    Replay(replay::Replay),
     /// Plans: prices in immutable versions, and the cases that finance keeps of them
     #[command(subcommand)]
     Plans(plans::Plans),
@@ -145,7 +148,14 @@ impl Command {
             Noun::Brands(verb) => verb.run(&load()?.config, output).await,
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
-            Noun::Audit(audit) => audit.run(&store(&load()?.config)?, output).await,
+            Noun::Audit(audit) => {
+                let config = load()?.config;
+                audit.run(&config, &store(&config)?, output).await
+            }
+            Noun::Replay(replay) => {
+                let config = load()?.config;
+                replay.run(&config, &store(&config)?, output).await
+            }
             Noun::Plans(verb) => verb.run(|| Ok(load()?.config), output).await,
             Noun::Invoices(verb) => verb.run(&load()?.config, output).await,
             Noun::Config(verb) => {

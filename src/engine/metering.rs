@@ -19,7 +19,7 @@ use crate::bus::streams;
 use crate::store::backoff::Backoff;
 use crate::store::cursor::Cursor;
 use crate::store::lock::{EngineLock, KeptLock};
-use crate::store::{self, Store, brands, cursor, keys, segments};
+use crate::store::{self, Store, brands, corrections, cursor, keys, segments};
 use crate::telemetry::health::Component;
 
 /// What a life finds in the database.
@@ -220,13 +220,28 @@ async fn load_directory(store: &Store) -> Result<Directory, store::Error> {
 async fn load_keys(store: &Store, cursor: &Cursor) -> Result<Keys, store::Error> {
     let keys = Keys::new();
     let mut connection = store.connect().await?;
-    keys::load(&mut connection, cursor.entry, |key| keys.add(key)).await?;
-    if i64::try_from(keys.len()) != Ok(cursor.entry) {
+    let mut rows = 0;
+    keys::load(&mut connection, cursor.entry, |key| {
+        rows += 1;
+        keys.add(key);
+    })
+    .await?;
+    let totals = cursor.totals;
+    if rows != totals.counted + totals.counted_later {
         return Err(store::Error::Corrupt(format!(
-            "the ledger has {} receipts and the cursor says {}: run `prooftally audit`",
-            keys.len(),
-            cursor.entry
+            "the ledger has {rows} receipts and the cursor says {}: run `prooftally audit`",
+            totals.counted + totals.counted_later
         )));
+    }
+    if i64::try_from(keys.len()) != Ok(rows) {
+        tracing::error!(
+            receipts = rows,
+            keys = keys.len(),
+            "the ledger counts receipts twice: run `prooftally audit`, and `audit repair`"
+        );
+    }
+    for key in corrections::replacements(&store.pool).await? {
+        keys.replace(key);
     }
     Ok(keys)
 }

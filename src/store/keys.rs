@@ -20,7 +20,8 @@ pub struct CommittedKey {
 /// Bytes of a row's six fields.
 const WIDTH: usize = 4 + 16 + 8 + 8 + 4 + 8;
 
-/// Hands every key of the ledger up to `entry` to `take`. Streams: the reader's memory does not grow with the
+/// Hands the key of every receipt that an event counted, up to `entry`, to `take`; corrections stand
+/// beside them, see [`super::corrections::replacements`]. Streams: the reader's memory does not grow with the
 /// ledger.
 ///
 /// # Errors
@@ -32,7 +33,7 @@ pub async fn load(
 ) -> Result<(), Error> {
     let statement = format!(
         "copy (select brand_no, receipt_key, digest, entry, epoch, sequence from ledger \
-         where entry <= {entry}) to stdout (format binary)"
+         where entry <= {entry} and source < 3) to stdout (format binary)"
     );
     let mut rows = connection.copy_out_raw(&statement).await?;
     let mut reader = copy::Reader::default();
@@ -45,17 +46,11 @@ pub async fn load(
 fn committed_key(row: &[u8]) -> CommittedKey {
     let mut rest = row;
     CommittedKey {
-        brand_no: i32::from_be_bytes(next(&mut rest)),
-        key: ReceiptKey(u128::from_be_bytes(next(&mut rest))),
-        digest: u64::from_be_bytes(next(&mut rest)),
-        entry: i64::from_be_bytes(next(&mut rest)),
-        epoch: i32::from_be_bytes(next(&mut rest)),
-        sequence: i64::from_be_bytes(next(&mut rest)),
+        brand_no: i32::from_be_bytes(copy::next(&mut rest)),
+        key: ReceiptKey(u128::from_be_bytes(copy::next(&mut rest))),
+        digest: u64::from_be_bytes(copy::next(&mut rest)),
+        entry: i64::from_be_bytes(copy::next(&mut rest)),
+        epoch: i32::from_be_bytes(copy::next(&mut rest)),
+        sequence: i64::from_be_bytes(copy::next(&mut rest)),
     }
-}
-
-fn next<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
-    let (head, tail) = rest.split_first_chunk::<N>().expect("the row has WIDTH bytes");
-    *rest = tail;
-    *head
 }

@@ -4,11 +4,13 @@
 //! not metering (brands, predicates, request rows).
 
 pub mod audit;
+pub mod audit_runs;
 pub mod backoff;
 pub mod brands;
 pub mod commit;
 pub mod conservation;
 pub mod copy;
+pub mod corrections;
 pub mod cursor;
 pub mod keys;
 pub mod ledger;
@@ -17,6 +19,7 @@ pub mod lock;
 pub mod parking;
 pub mod plan_file;
 pub mod plans;
+pub mod positions;
 pub mod rejections;
 pub mod requests;
 pub mod segments;

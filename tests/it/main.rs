@@ -12,6 +12,7 @@ mod faults;
 mod metering;
 mod peers;
 mod plans;
+mod replay;
 mod requests;
 mod tidy;
 mod workload;
