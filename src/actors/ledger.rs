@@ -15,6 +15,7 @@ use super::flight::{Complete, Flight};
 use super::keys::Keys;
 use crate::store::backoff::Backoff;
 use crate::store::commit::{Commit, Settlement, Writer};
+use crate::store::corrections::{self, Correction};
 use crate::store::cursor::Cursor;
 use crate::store::{self, Store, ledger, segments};
 use crate::telemetry::health::{Component, Health};
@@ -29,6 +30,8 @@ pub enum LedgerMsg {
     SetZone { request_no: i64, brand_no: i32, zone: Tz, reply: RpcReplyPort<()> },
     /// Give rejections up. Nothing is in flight meanwhile.
     Dismiss { request_no: i64, settlements: Vec<Settlement>, chunk: i64, reply: RpcReplyPort<()> },
+    /// Correct what was counted. Nothing is in flight meanwhile.
+    Correct { correction: Box<Correction>, reply: RpcReplyPort<()> },
 }
 
 pub struct LedgerActor;
@@ -94,6 +97,10 @@ impl Actor for LedgerActor {
             }
             LedgerMsg::Dismiss { request_no, settlements, chunk, reply } => {
                 state.dismiss(request_no, settlements, chunk).await?;
+                let _ = reply.send(());
+            }
+            LedgerMsg::Correct { correction, reply } => {
+                state.correct(&correction).await?;
                 let _ = reply.send(());
             }
         }
@@ -228,6 +235,28 @@ impl LedgerState {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    async fn correct(&mut self, correction: &Correction) -> Result<(), store::Error> {
+        let fence = self.arguments.cursor.fence;
+        self.make_segments(self.arguments.cursor.entry + correction.work.entries_max()).await?;
+        let mut wait = Backoff::default();
+        let corrected = loop {
+            let outcome = async {
+                let mut connection = self.arguments.store.connect().await?;
+                corrections::carry_out(&mut connection, fence, correction).await
+            };
+            match outcome.await {
+                Ok(corrected) => break corrected,
+                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
+                Err(error) => return Err(error),
+            }
+        };
+        self.arguments.cursor.entry = corrected.entry;
+        for key in corrected.replaced {
+            self.arguments.keys.replace(key);
+        }
+        Ok(())
     }
 
     async fn dismiss(

@@ -2,6 +2,7 @@
 
 mod caution;
 pub mod compare;
+mod corrections;
 pub mod decode;
 mod errands;
 pub mod identity;

@@ -1,6 +1,7 @@
 //! `prooftally audit`.
 
-use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand};
 
 use super::output::{Listing, Output};
 use super::{Problem, asking, replay};
@@ -8,19 +9,37 @@ use crate::bus::reread::Request;
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::audit::{self, CHECKS, Finding, STREAM_CHECK, Severity};
-use crate::store::audit_runs;
+use crate::store::requests::Ask;
+use crate::store::{audit_runs, repair};
 
 /// Checks every invariant over the whole database and writes nothing but its own result. Exit code 10
 /// on a violation; a note is told and is none.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Audit {
     /// Read the whole stream again too, and compare it position by position (see `replay`)
     #[arg(long)]
     stream: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Move entries that count a receipt a second time out of the ledger, with a record; the engine
+    /// must run
+    Repair {
+        /// Why; kept with each row that is moved
+        #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+        why: String,
+    },
 }
 
 impl Audit {
     pub async fn run(self, config: &Config, store: &Store, output: Output) -> anyhow::Result<()> {
+        if let Some(Verb::Repair { why }) = self.verb {
+            return repair(store, &why, output).await;
+        }
         let began_at = chrono::Utc::now();
         let mut audit =
             audit::run(&store.pool, |check| eprintln!("checked: {}", check.replace('_', " ")))
@@ -53,6 +72,34 @@ impl Audit {
             }
         }
     }
+}
+
+/// Finds the doubles and asks the engine to move them, page by page.
+async fn repair(store: &Store, why: &str, output: Output) -> anyhow::Result<()> {
+    const PAGE_ROWS: i64 = 1_000;
+    let mut listing = Listing::new(["brand", "receipt", "entry_that_stays", "entry_moved"]);
+    loop {
+        let found = repair::doubles(&store.pool, PAGE_ROWS).await?;
+        if found.is_empty() {
+            break;
+        }
+        let doubles = found.iter().map(|double| (double.first, double.entry)).collect();
+        let ask = Ask::RepairDoubles { doubles, because: why.to_owned() };
+        eprintln!("{}", asking::ask_engine(store, &ask).await?);
+        for double in found {
+            listing.row([
+                double.brand_id.into(),
+                double.receipt_id.into(),
+                double.first.into(),
+                double.entry.into(),
+            ]);
+        }
+    }
+    if listing.rows.is_empty() {
+        let text = "no receipt is counted twice: there is nothing to repair";
+        return Err(Problem::NotFound(text.to_owned()).into());
+    }
+    listing.print(output)
 }
 
 fn listing(findings: &[Finding], with_stream: bool) -> Listing {

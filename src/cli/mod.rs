@@ -5,6 +5,7 @@ mod asking;
 mod audit;
 mod brands;
 mod config;
+mod conflicts;
 mod demo;
 mod events;
 mod invoices;
@@ -79,6 +80,9 @@ enum Noun {
     /// Single receipts
     #[command(subcommand)]
     Receipts(receipts::Receipts),
+    /// Events that contradict a counted receipt
+    #[command(subcommand)]
+    Conflicts(conflicts::Conflicts),
     /// Check every invariant over the whole database; exit code 10 on a mismatch
     Audit(audit::Audit),
     /// Read the stream again and compare it with what was counted; exit code 10 on a difference
@@ -148,6 +152,7 @@ impl Command {
             Noun::Brands(verb) => verb.run(&load()?.config, output).await,
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
+            Noun::Conflicts(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Audit(audit) => {
                 let config = load()?.config;
                 audit.run(&config, &store(&config)?, output).await

@@ -38,6 +38,7 @@ pub struct Config {
     pub database: Database,
     pub brands: Brands,
     pub supervision: Supervision,
+    pub audit: Audit,
     pub billing: Billing,
     pub admin: Admin,
     pub telemetry: Telemetry,
@@ -92,6 +93,14 @@ pub struct Supervision {
     pub backoff_ms_min: u64,
     /// A brand that fails this often on the same slice is parked.
     pub brand_tries_max: u32,
+}
+
+/// The audit beside the metering.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Hours from one audit to the next; 0 for none.
+    pub every_hours: u32,
 }
 
 /// Prices.
@@ -157,6 +166,12 @@ impl Default for Brands {
 impl Default for Supervision {
     fn default() -> Self {
         Self { restarts_max: 5, restart_window_ms: 10_000, backoff_ms_min: 5, brand_tries_max: 3 }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { every_hours: 24 }
     }
 }
 

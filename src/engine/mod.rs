@@ -4,6 +4,7 @@
 //! directory, keys, actors, intake. Stop: intake, what is in flight, ledger, acknowledgements, pool.
 
 mod metering;
+mod rounds;
 mod settings;
 
 use std::net::SocketAddr;
@@ -38,6 +39,8 @@ pub struct Config {
     pub restart: Limits,
     /// Failures on the same slice after which a brand's events are parked.
     pub brand_tries_max: u32,
+    /// How often the whole database is audited; `None` for never.
+    pub audit_every: Option<Duration>,
     pub admin_listen: SocketAddr,
     pub metrics_brands_max: usize,
     pub shutdown_grace: Duration,
@@ -102,6 +105,8 @@ impl Engine {
         });
         beside.push(tokio::spawn(parts.bell.clone().listen(parts.store.clone())));
         beside.push(tokio::spawn(watch_lag(Arc::clone(&parts))));
+        beside.push(tokio::spawn(rounds::audits(Arc::clone(&parts))));
+        beside.push(tokio::spawn(rounds::open_cases(Arc::clone(&parts))));
         let of_start = Arc::clone(&parts);
         let arguments = EngineArguments {
             start: Arc::new(move |root| Box::pin(metering::start(Arc::clone(&of_start), root))),

@@ -44,7 +44,9 @@ async fn readyz(State(admin): State<Admin>) -> Response {
         .into_iter()
         .map(|(component, why)| (component.as_str().to_owned(), why.into()))
         .collect();
-    (status, Json(json!({ "ready": status == StatusCode::OK, "reasons": reasons }))).into_response()
+    let ready = status == StatusCode::OK;
+    let notes = admin.health.notes();
+    (status, Json(json!({ "ready": ready, "reasons": reasons, "notes": notes }))).into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

@@ -29,13 +29,15 @@ impl Component {
 #[derive(Debug)]
 pub struct Health {
     ills: Mutex<BTreeMap<Component, String>>,
+    /// What is worth showing and makes nothing ill.
+    notes: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Health {
     /// An engine that has not started is not ready.
     pub fn starting() -> Self {
         let ills = [(Component::Metering, "it has not started yet".to_owned())];
-        Self { ills: Mutex::new(ills.into()) }
+        Self { ills: Mutex::new(ills.into()), notes: Mutex::default() }
     }
 
     pub fn ill(&self, component: Component, why: impl Into<String>) {
@@ -44,6 +46,15 @@ impl Health {
 
     pub fn well(&self, component: Component) {
         self.ills.lock().remove(&component);
+    }
+
+    /// Shows `text` about `what`; the engine is ready all the same.
+    pub fn note(&self, what: &'static str, text: impl Into<String>) {
+        self.notes.lock().insert(what, text.into());
+    }
+
+    pub fn notes(&self) -> BTreeMap<&'static str, String> {
+        self.notes.lock().clone()
     }
 
     /// Why the engine is not ready; empty if it is.
