@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::brand_supervisor::BrandSupervisorMsg;
 use super::flight::Flight;
 use super::ledger::LedgerMsg;
+use super::refusals::Refusals;
 use super::restart::{Limits, RestartBudget};
 use crate::store::lock::KeptLock;
 use crate::telemetry::health::{Component, Health};
@@ -58,6 +59,7 @@ pub struct EngineSupervisor;
 pub struct EngineArguments {
     pub start: StartMetering,
     pub limits: Limits,
+    pub refusals: Refusals,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
 }
@@ -173,6 +175,11 @@ impl EngineState {
             .health
             .ill(Component::Metering, format!("it failed and is restarted: {why}"));
         self.arguments.metrics.restarted("metering");
+        if self.arguments.refusals.has_ended_a_life() {
+            tracing::warn!(why, "the database refuses a chunk; it is read again in smaller ones");
+            me.cast(EngineMsg::Start)?;
+            return Ok(());
+        }
         match self.budget.failed(Instant::now()) {
             Ok(wait) => {
                 tracing::error!(why, wait_ms = wait.as_millis(), "metering failed; restarting it");

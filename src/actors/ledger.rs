@@ -9,15 +9,16 @@ use chrono_tz::Tz;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::assembly::{self, Assembled, Basis};
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Source};
 use super::directory::Directory;
 use super::flight::{Complete, Flight};
 use super::keys::Keys;
+use super::refusals::Refusals;
 use crate::store::backoff::Backoff;
 use crate::store::commit::{Commit, Settlement, Writer};
 use crate::store::corrections::{self, Correction};
-use crate::store::cursor::Cursor;
-use crate::store::{self, Store, ledger, segments};
+use crate::store::cursor::{self, Cursor};
+use crate::store::{self, Store, ledger, requests, segments};
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
 
@@ -46,6 +47,7 @@ pub struct LedgerArguments {
     pub bus: async_nats::Client,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
+    pub refusals: Refusals,
 }
 
 pub struct LedgerState {
@@ -127,7 +129,10 @@ impl LedgerState {
                 },
             )?;
             self.make_segments(assembled.commit.entry).await?;
-            self.commit(&assembled.commit).await?;
+            if let Err(error) = self.commit(&assembled.commit).await {
+                self.refused(&complete.chunk, &assembled.commit, &error).await;
+                return Err(error.into());
+            }
             self.act(&complete, assembled).await;
         }
         Ok(())
@@ -163,11 +168,34 @@ impl LedgerState {
         }
         self.arguments.health.well(Component::Database);
         self.arguments.metrics.committed(started.elapsed(), commit);
+        if commit.totals.positions() > commit.totals.rejected {
+            self.arguments.refusals.committed();
+        }
         let cursor = &mut self.arguments.cursor;
         cursor.sequence = commit.sequence;
         cursor.entry = commit.entry;
         cursor.chunk = commit.chunk;
         Ok(())
+    }
+
+    /// Leaves word for the next life if the database refuses the chunk for a lasting reason. That was no
+    /// event's doing as far as caution goes, so this life ends in order.
+    async fn refused(&self, chunk: &Chunk, commit: &Commit, error: &store::Error) {
+        let Some(why) = error.refusal_for_good() else { return };
+        let LedgerArguments { store, cursor, refusals, .. } = &self.arguments;
+        // What cannot be written now costs caution or patience: the request is carried out again.
+        let _ = cursor::note_end(&store.pool, cursor.fence).await;
+        match chunk.source {
+            Source::Stream { before, last, .. } => {
+                let messages = commit.totals.positions() - commit.totals.gap;
+                refusals.note(before, last, messages, why);
+            }
+            Source::Retry { request_no, .. } | Source::Unpark { request_no, .. } => {
+                let why = format!("the database refuses it: {why}");
+                let _ = requests::refuse(&store.pool, request_no, &why).await;
+                refusals.note_request();
+            }
+        }
     }
 
     /// Says so if a commit takes so long that people should know.

@@ -20,4 +20,5 @@ pub mod flight;
 pub mod keys;
 pub mod ledger;
 mod outcome;
+pub mod refusals;
 pub mod restart;

@@ -206,7 +206,8 @@ fn of_counted(expected: &Expected<'_>, row: &CountedPosition) -> Verdict {
 }
 
 /// Reasons that depend on what the engine knew that day and not on the event alone.
-const OF_THE_DAY: [Reason; 3] = [Reason::UnknownBrand, Reason::UnknownPredicate, Reason::Poison];
+const OF_THE_DAY: [Reason; 4] =
+    [Reason::UnknownBrand, Reason::UnknownPredicate, Reason::Poison, Reason::StoreRefused];
 
 fn of_disposed(expected: &Expected<'_>, run: &Disposed) -> Verdict {
     let reason = run.reason.as_deref();

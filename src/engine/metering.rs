@@ -62,6 +62,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         bus: parts.bus.client.clone(),
         metrics: Arc::clone(&parts.metrics),
         health: Arc::clone(&parts.health),
+        refusals: parts.refusals.clone(),
     };
     let (ledger, _) = LedgerActor::spawn_linked(None, LedgerActor, ledger, root.get_cell()).await?;
     flight.connect(brands.clone(), ledger.clone());
@@ -81,6 +82,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         credits: Arc::new(Semaphore::new(parts.config.intake.credits)),
         fence,
         caution: None,
+        refusals: parts.refusals.clone(),
     };
     let intake = tokio::spawn(watch_intake(intake, ledger.get_id(), root));
     Ok(Metering { brands, ledger, flight, intake, stop_intake, lock })

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::actors::engine_supervisor::{EngineArguments, EngineMsg, EngineSupervisor};
 use crate::actors::flight::Flight;
+use crate::actors::refusals::Refusals;
 use crate::actors::restart::Limits;
 use crate::bus::requests::Bell;
 use crate::bus::{self, Bus, intake, sorter, streams};
@@ -64,6 +65,7 @@ struct Parts {
     store: Store,
     bus: Bus,
     bell: Bell,
+    refusals: Refusals,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     /// The flight of the present life, for the gauges.
@@ -98,6 +100,7 @@ impl Engine {
             store,
             bus,
             bell: Bell::default(),
+            refusals: Refusals::default(),
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
             flight: watch::Sender::new(None),
@@ -111,6 +114,7 @@ impl Engine {
         let arguments = EngineArguments {
             start: Arc::new(move |root| Box::pin(metering::start(Arc::clone(&of_start), root))),
             limits: restart,
+            refusals: parts.refusals.clone(),
             metrics,
             health,
         };

@@ -7,6 +7,7 @@ mod harness;
 
 mod audit;
 mod command_line;
+mod corrections;
 mod crashes;
 mod faults;
 mod metering;
