@@ -239,17 +239,16 @@ impl Reader {
         config: &Config,
         block: &mut Vec<Read>,
     ) -> Result<bool, Doubt> {
-        let mut pull = match self.pull.take() {
-            Some(pull) => pull,
-            None => {
-                let start_sequence = u64::try_from(self.from + 1).unwrap_or(1);
-                let policy = DeliverPolicy::ByStartSequence { start_sequence };
-                let pull = Pull::beside(bus, &config.pull, policy).await?;
-                if pull.pending_at_first() == 0 {
-                    return Ok(true);
-                }
-                pull
+        let mut pull = if let Some(pull) = self.pull.take() {
+            pull
+        } else {
+            let start_sequence = u64::try_from(self.from + 1).unwrap_or(1);
+            let policy = DeliverPolicy::ByStartSequence { start_sequence };
+            let pull = Pull::beside(bus, &config.pull, policy).await?;
+            if pull.pending_at_first() == 0 {
+                return Ok(true);
             }
+            pull
         };
         let mut delivery = pull.next().await?;
         loop {
