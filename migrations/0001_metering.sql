@@ -59,8 +59,13 @@ create table cursor (
     gap bigint not null default 0,
     -- Receipts counted later: by a retry of a rejection, or unparked.
     counted_later bigint not null default 0,
+    -- Entries that took back another one, and that count another content in its place.
+    voided bigint not null default 0,
+    resolved bigint not null default 0,
+    -- Entries that had counted a receipt twice and were moved to ledger_double.
+    doubled bigint not null default 0,
     check (sequence >= began_after),
-    check (entry = counted + counted_later)
+    check (entry = counted + counted_later + voided + resolved + doubled)
 );
 insert into cursor default values;
 
@@ -86,13 +91,15 @@ create table ledger (
     predicate_no integer not null,
     usage_day date not null,
     receipt_key uuid not null,
-    -- 0 stream, 1 retry of a rejection, 2 unparked.
+    -- 0 stream, 1 retry of a rejection, 2 unparked, 3 resolution of a conflict, 4 void.
     source smallint not null,
     -- Null where the event did not say; it is billed as true.
     result boolean,
     receipt_id text not null,
     supplier text,
     product text,
+    -- The entry that a void takes back, or that a resolution takes the place of.
+    of_entry bigint,
     primary key (entry)
 ) partition by range (entry);
 
@@ -104,9 +111,12 @@ create table usage_day (
     result boolean not null,
     receipts bigint not null default 0 check (receipts >= 0),
     duplicates bigint not null default 0 check (duplicates >= 0),
+    -- Receipts that were taken back; billed is receipts - voided.
+    voided bigint not null default 0,
     -- The last entry that raised receipts.
     last_entry bigint not null,
-    primary key (brand_no, usage_day, predicate_no, result)
+    primary key (brand_no, usage_day, predicate_no, result),
+    check (voided between 0 and receipts)
 ) with (fillfactor = 70);
 
 -- What became of each position that was not counted; counted positions are the ledger's rows. Runs
@@ -184,8 +194,18 @@ create table conflict (
     seen bigint not null default 1,
     stored_at timestamptz not null,
     raw bytea not null,
-    unique (brand_no, receipt_key, digest)
+    -- Dismissed: what was counted stands. Resolved: this content is right and was counted instead.
+    state text not null default 'open' check (state in ('open', 'resolved', 'dismissed')),
+    -- The entry that counts this content.
+    resolution bigint,
+    settled_at timestamptz,
+    settled_by text,
+    settlement text,
+    unique (brand_no, receipt_key, digest),
+    check ((state = 'open') = (settled_at is null)),
+    check ((state = 'resolved') = (resolution is not null))
 );
+create index conflict_open on conflict (brand_no, conflict_no) where state = 'open';
 
 -- proofs.failed, tallied for operations; never billed. failed_on is the day in UTC.
 create table failed_day (
@@ -201,7 +221,8 @@ create table failed_day (
 create table request (
     request_no bigint generated always as identity primary key,
     kind text not null check (kind in ('retry_rejections', 'dismiss_rejections', 'set_zone', 'unpark',
-        'accept_gaps', 'adopt_stream')),
+        'accept_gaps', 'adopt_stream',
+        'dismiss_conflicts', 'resolve_conflicts', 'void_receipts', 'repair_doubles')),
     body jsonb not null,
     asked_by text not null,
     asked_at timestamptz not null default now(),

@@ -23,6 +23,8 @@ pub const UNSEALED_MAX: i64 = 2;
 /// A sealed segment.
 pub struct Sealed {
     pub segment: i64,
+    /// Receipts that it has.
+    pub entries: i64,
     pub filter: Filter,
 }
 
@@ -73,6 +75,11 @@ impl Archive {
         self.shared.entry.send_replace(entry);
     }
 
+    /// Receipts in all sealed segments.
+    pub fn entries_sealed(&self) -> i64 {
+        self.view().iter().map(|sealed| sealed.entries).sum()
+    }
+
     /// Full segments that are not sealed, the oldest first.
     pub fn unsealed(&self) -> Vec<i64> {
         let view = self.view();
@@ -120,14 +127,8 @@ impl Archive {
             if wanted.is_empty() {
                 continue;
             }
-            for (index, known) in sealing::look_up(&store.pool, sealed.segment, &wanted).await? {
-                let counted = Counted::from(known);
-                let known = found.entry(index).or_insert(counted);
-                // A receipt may have been counted again by a resolution; the later entry holds.
-                if known.entry < counted.entry {
-                    *known = counted;
-                }
-            }
+            let known = sealing::look_up(&store.pool, sealed.segment, &wanted).await?;
+            found.extend(known.into_iter().map(|(index, known)| (index, Counted::from(known))));
         }
         Ok(found)
     }
@@ -155,7 +156,7 @@ mod tests {
     use super::*;
 
     fn sealed(segment: i64) -> Sealed {
-        Sealed { segment, filter: FilterBuilder::default().build().unwrap() }
+        Sealed { segment, entries: 10, filter: FilterBuilder::default().build().unwrap() }
     }
 
     #[test]

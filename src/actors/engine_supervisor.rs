@@ -18,6 +18,7 @@ use super::beside::Beside;
 use super::brand_supervisor::BrandSupervisorMsg;
 use super::flight::Flight;
 use super::ledger::LedgerMsg;
+use super::refusals::Refusals;
 use super::restart::{Limits, RestartBudget};
 use crate::store::lock::KeptLock;
 use crate::telemetry::health::{Component, Health};
@@ -60,6 +61,7 @@ pub struct EngineSupervisor;
 pub struct EngineArguments {
     pub start: StartMetering,
     pub limits: Limits,
+    pub refusals: Refusals,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
 }
@@ -176,6 +178,11 @@ impl EngineState {
             .health
             .ill(Component::Metering, format!("it failed and is restarted: {why}"));
         self.arguments.metrics.restarted("metering");
+        if self.arguments.refusals.has_ended_a_life() {
+            tracing::warn!(why, "the database refuses a chunk; it is read again in smaller ones");
+            me.cast(EngineMsg::Start)?;
+            return Ok(());
+        }
         match self.budget.failed(Instant::now()) {
             Ok(wait) => {
                 tracing::error!(why, wait_ms = wait.as_millis(), "metering failed; restarting it");

@@ -6,7 +6,9 @@
 //! So what a brand actor knows of the past is never its own state: it can die, sleep and wake without
 //! reading the database.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use billing::receipt::ReceiptKey;
 use hashbrown::HashTable;
@@ -40,6 +42,16 @@ impl From<CommittedKey> for Counted {
 pub struct Keys {
     shards: Arc<[RwLock<Shard>]>,
     segment_entries: i64,
+    replaced: Arc<Replaced>,
+}
+
+/// What counts under a receipt's id in the place of what was counted first: the outcome of resolved
+/// conflicts. They are few, and stand apart so that no segment takes them along.
+#[derive(Default)]
+struct Replaced {
+    /// Spares the lock as long as there are none, which is nearly always.
+    count: AtomicUsize,
+    keys: RwLock<HashMap<(i32, ReceiptKey), Counted>>,
 }
 
 /// A table for each segment, so that a sealed segment's keys are dropped at once and their memory
@@ -49,15 +61,33 @@ type Shard = Vec<(i64, HashTable<CommittedKey>)>;
 impl Keys {
     pub fn new(segment_entries: i64) -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::new(Shard::new())).collect();
-        Self { shards, segment_entries }
+        Self { shards, segment_entries, replaced: Arc::default() }
     }
 
     /// What was counted under `key` for the brand, if anything was.
     pub fn get(&self, brand_no: i32, key: ReceiptKey) -> Option<Counted> {
+        if let Some(counted) = self.replaced(brand_no, key) {
+            return Some(counted);
+        }
         let hash = hash(brand_no, key);
         let shard = self.shard(hash).read();
         let is_it = |known: &CommittedKey| known.key == key && known.brand_no == brand_no;
         shard.iter().find_map(|(_, table)| table.find(hash, is_it)).map(|known| (*known).into())
+    }
+
+    /// What counts in the place of what was counted first, if a conflict was resolved so.
+    pub fn replaced(&self, brand_no: i32, key: ReceiptKey) -> Option<Counted> {
+        if self.replaced.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.replaced.keys.read().get(&(brand_no, key)).copied()
+    }
+
+    /// Says that `new` counts under its receipt's id from now on. The last one stays.
+    pub fn replace(&self, new: CommittedKey) {
+        let mut keys = self.replaced.keys.write();
+        keys.insert((new.brand_no, new.key), new.into());
+        self.replaced.count.store(keys.len(), Ordering::Release);
     }
 
     /// Adds a committed key. False if it was there: the first stays, a receipt is counted once.
@@ -96,7 +126,7 @@ impl Keys {
         }
     }
 
-    /// How many keys there are.
+    /// How many keys there are; one that was replaced counts once.
     pub fn len(&self) -> usize {
         let keys_of = |shard: &Shard| shard.iter().map(|(_, table)| table.len()).sum::<usize>();
         self.shards.iter().map(|shard| keys_of(&shard.read())).sum()
@@ -152,6 +182,17 @@ mod tests {
         let has = |entry: i64| keys.get(1, ReceiptKey::of(&format!("r-{entry}"))).is_some();
         let left: Vec<i64> = (1..=25).filter(|entry| has(*entry)).collect();
         assert_eq!(left, (1..=9).chain(20..=25).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_replaces_a_key_is_found_in_its_place() {
+        let keys = Keys::new(10);
+        keys.add(key(1, "r", 10));
+        keys.replace(CommittedKey { digest: 8, ..key(1, "r", 12) });
+        keys.add(key(1, "r", 13));
+        let found = keys.get(1, ReceiptKey::of("r")).unwrap();
+        assert_eq!((found.entry, found.digest, keys.len()), (12, 8, 1));
+        assert_eq!(keys.get(2, ReceiptKey::of("r")), None);
     }
 
     #[test]

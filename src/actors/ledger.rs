@@ -11,16 +11,18 @@ use tokio::sync::watch;
 
 use super::archive::Archive;
 use super::assembly::{self, Assembled, Basis};
-use super::chunk::{Chunk, ChunkNo};
+use super::chunk::{Chunk, ChunkNo, Source};
 use super::directory::Directory;
 use super::flight::{Complete, Flight};
 use super::keys::Keys;
+use super::refusals::Refusals;
 use crate::store::backoff::Backoff;
 use crate::store::commit::{Commit, Settlement, Writer};
-use crate::store::cursor::{Cursor, Place};
+use crate::store::corrections::{self, Correction};
+use crate::store::cursor::{self, Cursor, Place};
 use crate::store::epochs::{self, Adoption};
 use crate::store::gaps::Acceptance;
-use crate::store::{self, Store, ledger, segments};
+use crate::store::{self, Store, ledger, requests, segments};
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
 
@@ -39,6 +41,8 @@ pub enum LedgerMsg {
     AcceptGaps { request_no: i64, acceptance: Acceptance, chunk: i64, reply: RpcReplyPort<()> },
     /// Begin a new epoch. Nothing is in flight meanwhile.
     Adopt { adoption: Box<Adoption>, reply: RpcReplyPort<()> },
+    /// Correct what was counted. Nothing is in flight meanwhile.
+    Correct { correction: Box<Correction>, reply: RpcReplyPort<()> },
 }
 
 pub struct LedgerActor;
@@ -56,6 +60,7 @@ pub struct LedgerArguments {
     pub committed: watch::Sender<Option<Place>>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
+    pub refusals: Refusals,
 }
 
 pub struct LedgerState {
@@ -120,6 +125,10 @@ impl Actor for LedgerActor {
                 state.adopt(&adoption).await?;
                 let _ = reply.send(());
             }
+            LedgerMsg::Correct { correction, reply } => {
+                state.correct(&correction).await?;
+                let _ = reply.send(());
+            }
         }
         Ok(())
     }
@@ -144,7 +153,10 @@ impl LedgerState {
                 },
             )?;
             self.make_segments(assembled.commit.entry).await?;
-            self.commit(&assembled.commit).await?;
+            if let Err(error) = self.commit(&assembled.commit).await {
+                self.refused(&complete.chunk, &assembled.commit, &error).await;
+                return Err(error.into());
+            }
             self.act(&complete, assembled).await;
         }
         Ok(())
@@ -196,12 +208,35 @@ impl LedgerState {
         }
         self.arguments.health.well(Component::Database);
         self.arguments.metrics.committed(started.elapsed(), commit);
+        if commit.totals.positions() > commit.totals.rejected {
+            self.arguments.refusals.committed();
+        }
         let cursor = &mut self.arguments.cursor;
         cursor.sequence = commit.sequence;
         cursor.entry = commit.entry;
         cursor.chunk = commit.chunk;
         self.arguments.committed.send_replace(Some(cursor.place()));
         Ok(())
+    }
+
+    /// Leaves word for the next life if the database refuses the chunk for a lasting reason. That was no
+    /// event's doing as far as caution goes, so this life ends in order.
+    async fn refused(&self, chunk: &Chunk, commit: &Commit, error: &store::Error) {
+        let Some(why) = error.refusal_for_good() else { return };
+        let LedgerArguments { store, cursor, refusals, .. } = &self.arguments;
+        // What cannot be written now costs caution or patience: the request is carried out again.
+        let _ = cursor::note_end(&store.pool, cursor.fence).await;
+        match chunk.source {
+            Source::Stream { before, last, .. } => {
+                let messages = commit.totals.positions() - commit.totals.gap;
+                refusals.note(before, last, messages, why);
+            }
+            Source::Retry { request_no, .. } | Source::Unpark { request_no, .. } => {
+                let why = format!("the database refuses it: {why}");
+                let _ = requests::refuse(&store.pool, request_no, &why).await;
+                refusals.note_request();
+            }
+        }
     }
 
     /// Says so if a commit takes so long that people should know.
@@ -270,6 +305,28 @@ impl LedgerState {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    async fn correct(&mut self, correction: &Correction) -> Result<(), store::Error> {
+        let fence = self.arguments.cursor.fence;
+        self.make_segments(self.arguments.cursor.entry + correction.work.entries_max()).await?;
+        let mut wait = Backoff::default();
+        let corrected = loop {
+            let outcome = async {
+                let mut connection = self.arguments.store.connect().await?;
+                corrections::carry_out(&mut connection, fence, correction).await
+            };
+            match outcome.await {
+                Ok(corrected) => break corrected,
+                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
+                Err(error) => return Err(error),
+            }
+        };
+        self.arguments.cursor.entry = corrected.entry;
+        for key in corrected.replaced {
+            self.arguments.keys.replace(key);
+        }
+        Ok(())
     }
 
     async fn dismiss(

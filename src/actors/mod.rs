@@ -24,5 +24,6 @@ pub mod flight;
 pub mod keys;
 pub mod ledger;
 mod outcome;
+pub mod refusals;
 pub mod restart;
 pub mod sealer;

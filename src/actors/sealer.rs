@@ -33,8 +33,6 @@ pub struct Sealer {
 
 /// How long a segment that could not be sealed is left alone: a person has to repair it first.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// The ledger's number for a receipt that was counted again by the resolution of a conflict.
-const RESOLUTION: i16 = 3;
 
 /// What sealing came to.
 enum Outcome {
@@ -132,7 +130,7 @@ impl Sealer {
             if doubles.is_empty() {
                 let kept = Kept::new(segment, entries, filter.to_bytes());
                 sealing::keep(&mut connection, self.fence, &kept).await?;
-                return Ok(Outcome::Sealed(Sealed { segment, filter }));
+                return Ok(Outcome::Sealed(Sealed { segment, entries, filter }));
             }
         }
         let why = problem(&doubles);
@@ -159,13 +157,10 @@ async fn read(
     let mut builder = FilterBuilder::default();
     let mut probes = Probes::new(others);
     let mut entries = 0;
-    sealing::keys(connection, segment, |of, source| {
+    sealing::keys(connection, segment, |of| {
         entries += 1;
         builder.add(keys::hash(of.brand_no, of.key));
-        // What a resolution counts again is in another segment by intention.
-        if source < RESOLUTION {
-            probes.add(of);
-        }
+        probes.add(of);
     })
     .await?;
     let suspects = probes.finish();
@@ -221,7 +216,7 @@ impl<'a> Probes<'a> {
 pub async fn load(store: &Store) -> Result<Vec<Sealed>, Error> {
     let mut all = Vec::new();
     for kept in sealing::sealed(&store.pool).await? {
-        let segment = kept.segment;
+        let Kept { segment, entries, .. } = kept;
         let whole = if kept.is_whole() { Filter::from_bytes(&kept.filter).ok() } else { None };
         let filter = if let Some(filter) = whole {
             filter
@@ -230,7 +225,7 @@ pub async fn load(store: &Store) -> Result<Vec<Sealed>, Error> {
             let mut connection = sealing::connect(store).await?;
             read(&mut connection, segment, &View::default()).await?.filter
         };
-        all.push(Sealed { segment, filter });
+        all.push(Sealed { segment, entries, filter });
     }
     Ok(all)
 }

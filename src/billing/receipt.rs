@@ -34,10 +34,11 @@ pub enum Reason {
     UnknownPredicate,
     Subject,
     Poison,
+    StoreRefused,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 23] = [
+    pub const ALL: [Reason; 24] = [
         Reason::Empty,
         Reason::TooLarge,
         Reason::Encoding,
@@ -61,6 +62,7 @@ impl Reason {
         Reason::UnknownPredicate,
         Reason::Subject,
         Reason::Poison,
+        Reason::StoreRefused,
     ];
 
     /// The reason's name in tables, metrics and on the command line.
@@ -89,6 +91,7 @@ impl Reason {
             Reason::UnknownPredicate => "unknown_predicate",
             Reason::Subject => "subject",
             Reason::Poison => "poison",
+            Reason::StoreRefused => "store_refused",
         }
     }
 }

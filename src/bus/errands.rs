@@ -18,6 +18,7 @@ use crate::actors::ledger::LedgerMsg;
 use crate::store;
 use crate::store::brands::Brand;
 use crate::store::commit::Settlement;
+use crate::store::corrections::{Correction, Work};
 use crate::store::gaps::Acceptance;
 use crate::store::parking;
 use crate::store::rejections::{self, Filter, Rejection};
@@ -73,6 +74,29 @@ impl Intake {
                 Ok(())
             }
             Ask::SetZone { brand, zone } => self.set_zone(request_no, &brand, &zone).await,
+            Ask::DismissConflicts { numbers, because } => {
+                let work = Work::DismissConflicts { numbers };
+                self.correct(Correction { request_no, asked_by, because, work }).await;
+                Ok(())
+            }
+            Ask::ResolveConflicts { numbers, because } => {
+                let work = self.right_contents(&numbers).await?;
+                self.correct(Correction { request_no, asked_by, because, work }).await;
+                Ok(())
+            }
+            Ask::VoidReceipts { brand, receipts, because } => {
+                let Some(known) = self.sorter.directory.brand(&brand) else {
+                    return self.no_such_brand(request_no, &brand).await;
+                };
+                let work = Work::Void { brand_no: known.no, receipts };
+                self.correct(Correction { request_no, asked_by, because, work }).await;
+                Ok(())
+            }
+            Ask::RepairDoubles { doubles, because } => {
+                let work = Work::Repair { doubles };
+                self.correct(Correction { request_no, asked_by, because, work }).await;
+                Ok(())
+            }
             Ask::Unpark { brand } => self.unpark(epoch, request_no, &brand, credit).await,
             Ask::AcceptGaps { numbers, reason } => {
                 let acceptance = Acceptance { numbers, by: asked_by, because: reason };
@@ -80,6 +104,11 @@ impl Intake {
             }
             Ask::AdoptStream { reason } => self.adopt_stream(request_no, asked_by, reason).await,
         }
+    }
+
+    async fn no_such_brand(&self, request_no: i64, brand: &str) -> Result<(), store::Error> {
+        let why = format!("there is no brand {brand}");
+        requests::refuse(&self.store.pool, request_no, &why).await
     }
 
     async fn open_rejections(&self, numbers: &[i64]) -> Result<Vec<Rejection>, store::Error> {
@@ -135,7 +164,7 @@ impl Intake {
     ) -> Result<(), store::Error> {
         let pool = &self.store.pool;
         let Some(brand) = self.sorter.directory.brand(brand) else {
-            return requests::refuse(pool, request_no, &format!("there is no brand {brand}")).await;
+            return self.no_such_brand(request_no, brand).await;
         };
         let Some(credit) = credit.take() else { return Ok(()) };
         let limit = i64::try_from(self.config.chunk_messages_max).unwrap_or(i64::MAX);
@@ -198,7 +227,7 @@ impl Intake {
             return requests::refuse(pool, request_no, &format!("{zone} is no IANA zone")).await;
         };
         let Some(known) = self.sorter.directory.brand(brand) else {
-            return requests::refuse(pool, request_no, &format!("there is no brand {brand}")).await;
+            return self.no_such_brand(request_no, brand).await;
         };
         self.flight.idle().await;
         let brand_no = known.no;

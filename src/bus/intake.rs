@@ -24,6 +24,7 @@ use crate::actors::archive::Archive;
 use crate::actors::chunk::{Chunk, ChunkBuilder, Rejected, Source};
 use crate::actors::flight::{Credit, Flight};
 use crate::actors::ledger::LedgerMsg;
+use crate::actors::refusals::{Care, Refusals};
 use crate::store::backoff::Backoff;
 use crate::store::cursor::{self, Place};
 use crate::store::{self, Store, gaps};
@@ -71,6 +72,8 @@ pub struct Intake {
     pub follows_gap: bool,
     /// The stream is not the one that was metered.
     pub in_doubt: bool,
+    /// What the database has refused.
+    pub refusals: Refusals,
 }
 
 impl Intake {
@@ -202,9 +205,14 @@ impl Intake {
                 first = pull.next() => first?,
             };
             self.look_out().await?;
+            let care = self.refusals.care(position);
+            if care != Care::None {
+                // Alone in flight, so that it is clear what is refused.
+                self.flight.idle().await;
+            }
             // Unconstrained, since tokio's budget would end a chunk after 128 messages.
-            let deliveries = tokio::task::unconstrained(self.gather(pull, first)).await?;
-            position = self.chunk(epoch, position, deliveries, credit).await?;
+            let deliveries = tokio::task::unconstrained(self.gather(pull, first, &care)).await?;
+            position = self.chunk(epoch, position, deliveries, (credit, care)).await?;
         }
     }
 
@@ -232,10 +240,20 @@ impl Intake {
     }
 
     /// Takes what is there, up to the limits of a chunk, and at least one message.
-    async fn gather(&self, pull: &mut Pull, first: Delivery) -> Result<Vec<Delivery>, Doubt> {
+    async fn gather(
+        &self,
+        pull: &mut Pull,
+        first: Delivery,
+        care: &Care,
+    ) -> Result<Vec<Delivery>, Doubt> {
         let mut bytes = first.payload.len();
         let mut deliveries = vec![first];
         let messages_max = self.caution().messages_max(self.config.chunk_messages_max);
+        let messages_max = match care {
+            Care::None => messages_max,
+            Care::Small(messages) => messages_max.min(*messages),
+            Care::Refuse(_) => 1,
+        };
         while deliveries.len() < messages_max && bytes < self.config.chunk_bytes_max {
             pull.ask().await?;
             let Some(delivery) = pull.ready()? else { break };
@@ -251,7 +269,7 @@ impl Intake {
         epoch: i32,
         before: i64,
         deliveries: Vec<Delivery>,
-        credit: Credit,
+        (credit, care): (Credit, Care),
     ) -> Result<i64, Doubt> {
         let mut builder = ChunkBuilder::new(self.flight.number(), epoch, STREAM_SOURCE);
         builder.reserve(deliveries.len());
@@ -275,6 +293,9 @@ impl Intake {
                     "the event that ends the engine is rejected unread"
                 );
                 self.sorter.poison(&mut builder, delivery, lives);
+            } else if let Care::Refuse(why) = &care {
+                tracing::error!(sequence, why, "an event that the database refuses is rejected");
+                self.sorter.refuse(&mut builder, delivery, why);
             } else {
                 while let Err(NewName) = self.sorter.sort(&mut builder, epoch, delivery) {
                     // All that is new in the rest of the chunk is numbered at once.

@@ -2,6 +2,8 @@
 
 mod adopting;
 mod caution;
+pub mod compare;
+mod corrections;
 pub mod decode;
 mod errands;
 pub mod identity;
@@ -12,6 +14,7 @@ mod proof;
 pub mod publish;
 pub mod pull;
 pub mod requests;
+pub mod reread;
 pub mod sorter;
 pub mod streams;
 pub mod wire;

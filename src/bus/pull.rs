@@ -88,6 +88,8 @@ pub struct Delivery {
     pub sequence: i64,
     /// When the stream stored it.
     pub stored_at: DateTime<Utc>,
+    /// Messages behind it that were in the stream when it was sent.
+    pub pending: u64,
 }
 
 /// An open pull subscription.
@@ -110,6 +112,9 @@ const EXPIRES: Duration = Duration::from_secs(30);
 /// Longer than any commit, so that nothing is delivered twice for slowness alone.
 const ACK_WAIT: Duration = Duration::from_secs(600);
 
+/// The server forgets a consumer that reads beside the engine once nobody has asked it for so long.
+const READER_GONE_AFTER: Duration = Duration::from_secs(60);
+
 /// What a message has beside its payload, at most.
 const SUBJECTS_BYTES_MAX: usize = 64 << 10;
 
@@ -129,6 +134,32 @@ impl Pull {
         let mut connections = bus.connections.clone();
         connections.mark_unchanged();
         let consumer = make_consumer(bus, config, epoch, sequence).await?;
+        Self::subscribe(bus, config, consumer, connections).await
+    }
+
+    /// Reads beside the engine, with a consumer of its own that acknowledges nothing and is gone soon
+    /// after its reader.
+    ///
+    /// # Errors
+    /// If the stream does not exist or the server is away.
+    pub async fn beside(bus: &Bus, config: &Config, from: DeliverPolicy) -> Result<Self, Doubt> {
+        let mut connections = bus.connections.clone();
+        connections.mark_unchanged();
+        let consumer = make_reader(bus, config, from).await?;
+        Self::subscribe(bus, config, consumer, connections).await
+    }
+
+    /// Messages that the consumer had before it when it was made.
+    pub fn pending_at_first(&self) -> u64 {
+        self.consumer.cached_info().num_pending
+    }
+
+    async fn subscribe(
+        bus: &Bus,
+        config: &Config,
+        consumer: PullConsumer,
+        connections: watch::Receiver<u64>,
+    ) -> Result<Self, Doubt> {
         let inbox = Subject::from(bus.client.new_inbox());
         let subscriber = bus
             .client
@@ -230,6 +261,7 @@ impl Pull {
             reply,
             sequence: place.sequence,
             stored_at: place.stored_at,
+            pending: place.pending,
         }))
     }
 
@@ -300,12 +332,37 @@ async fn make_consumer(
         .map_err(|error| doubt(format!("consumer {}: {error}", config.consumer)))
 }
 
+async fn make_reader(
+    bus: &Bus,
+    config: &Config,
+    from: DeliverPolicy,
+) -> Result<PullConsumer, Doubt> {
+    let doubt = |error: String| Doubt::Consumer(error);
+    let stream = bus
+        .jetstream
+        .get_stream(&config.stream)
+        .await
+        .map_err(|error| doubt(format!("stream {}: {error}", config.stream)))?;
+    stream
+        .create_consumer(ConsumerConfig {
+            description: Some("prooftally compares the stream with its ledger".into()),
+            deliver_policy: from,
+            ack_policy: AckPolicy::None,
+            inactive_threshold: READER_GONE_AFTER,
+            memory_storage: true,
+            ..ConsumerConfig::default()
+        })
+        .await
+        .map_err(|error| doubt(format!("a consumer beside the engine's: {error}")))
+}
+
 /// What a reply subject says of its message.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
     delivery: u64,
     sequence: i64,
     stored_at: DateTime<Utc>,
+    pending: u64,
 }
 
 /// `$JS.ACK`, then from 2.15 on a domain and an account, then stream, consumer, times delivered,
@@ -320,10 +377,10 @@ impl Place {
         let sequence = tokens.nth(skip)?.parse().ok()?;
         let delivery = tokens.next()?.parse().ok()?;
         let nanos: i64 = tokens.next()?.parse().ok()?;
-        tokens.next()?;
+        let pending = tokens.next()?.parse().ok()?;
         // Microseconds are what PostgreSQL keeps; the rest would make stored and read times differ.
         let stored_at = DateTime::from_timestamp_micros(nanos / 1_000)?;
-        Some(Self { delivery, sequence, stored_at })
+        Some(Self { delivery, sequence, stored_at, pending })
     }
 }
 

@@ -97,6 +97,11 @@ impl Sorter {
         });
     }
 
+    /// Rejects a message that the database does not take, for the reason that it gives.
+    pub fn refuse(&self, chunk: &mut ChunkBuilder, delivery: &Delivery, why: &str) {
+        chunk.reject(self.rejected(delivery, Refusal::new(Reason::StoreRefused, why)));
+    }
+
     /// True if the message is metered, so that its names may be numbered.
     pub fn is_metered(&self, delivery: &Delivery) -> bool {
         !delivery.is_encoded && is_below(&delivery.subject, &self.config.verified)

@@ -5,6 +5,7 @@ mod asking;
 mod audit;
 mod brands;
 mod config;
+mod conflicts;
 mod demo;
 mod events;
 mod gaps;
@@ -15,6 +16,7 @@ mod plans;
 mod progress;
 mod receipts;
 mod rejected;
+mod replay;
 mod serve;
 mod stream;
 mod usage;
@@ -79,11 +81,16 @@ enum Noun {
     /// Single receipts
     #[command(subcommand)]
     Receipts(receipts::Receipts),
+    /// Events that contradict a counted receipt
+    #[command(subcommand)]
+    Conflicts(conflicts::Conflicts),
     /// Check every invariant over the whole database; exit code 10 on a mismatch
     Audit(audit::Audit),
     /// Gaps: positions of the stream whose events may be lost
     #[command(subcommand)]
     Gaps(gaps::Gaps),
+    /// Read the stream again and compare it with what was counted; exit code 10 on a difference
+    Replay(replay::Replay),
     /// Plans: prices in immutable versions, and the cases that finance keeps of them
     #[command(subcommand)]
     Plans(plans::Plans),
@@ -149,8 +156,16 @@ impl Command {
             Noun::Brands(verb) => verb.run(&load()?.config, output).await,
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
-            Noun::Audit(audit) => audit.run(&store(&load()?.config)?, output).await,
             Noun::Gaps(verb) => verb.run(&store(&load()?.config)?, output).await,
+            Noun::Conflicts(verb) => verb.run(&store(&load()?.config)?, output).await,
+            Noun::Audit(audit) => {
+                let config = load()?.config;
+                audit.run(&config, &store(&config)?, output).await
+            }
+            Noun::Replay(replay) => {
+                let config = load()?.config;
+                replay.run(&config, &store(&config)?, output).await
+            }
             Noun::Plans(verb) => verb.run(|| Ok(load()?.config), output).await,
             Noun::Invoices(verb) => verb.run(&load()?.config, output).await,
             Noun::Config(verb) => {

@@ -1,16 +1,70 @@
-//! `prooftally receipts show`.
+//! `prooftally receipts show|void`.
 
-use clap::Subcommand;
+use std::collections::HashSet;
+use std::path::PathBuf;
 
-use super::Problem;
+use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand};
+
 use super::output::{Cell, Listing, Output};
+use super::{Problem, asking};
 use crate::store::Store;
 use crate::store::ledger::{self, CountedReceipt};
+use crate::store::requests::Ask;
 
 #[derive(Debug, Subcommand)]
 pub enum Receipts {
     /// Was this receipt counted, when, for whom, and where was it seen again
     Show { receipt_id: String },
+    /// Take receipts back that should not have been counted; each by an entry of its own. One that is
+    /// delivered again stays a duplicate
+    Void(Void),
+}
+
+#[derive(Debug, Args)]
+pub struct Void {
+    brand: String,
+    /// Ids of receipts
+    #[arg(required_unless_present = "file")]
+    receipts: Vec<String>,
+    /// A file with an id a line
+    #[arg(long, conflicts_with = "receipts")]
+    file: Option<PathBuf>,
+    /// Why; kept with each entry
+    #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+    why: String,
+}
+
+impl Void {
+    /// Asks in pages, so that metering is not kept waiting for long. What is refused ends it; pages
+    /// before it stay done.
+    async fn run(self, store: &Store) -> anyhow::Result<()> {
+        const PAGE_RECEIPTS: usize = 5_000;
+        let mut receipts = self.receipts;
+        if let Some(file) = &self.file {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("{} cannot be read", file.display()))?;
+            receipts = text
+                .lines()
+                .map(|line| line.trim_end_matches('\r').to_owned())
+                .filter(|line| !line.is_empty())
+                .collect();
+        }
+        let mut seen = HashSet::new();
+        receipts.retain(|id| seen.insert(id.clone()));
+        anyhow::ensure!(!receipts.is_empty(), "no receipt is named");
+        super::brands::must_exist(store, &self.brand).await?;
+        for page in receipts.chunks(PAGE_RECEIPTS) {
+            let ask = Ask::VoidReceipts {
+                brand: self.brand.clone(),
+                receipts: page.to_vec(),
+                because: self.why.clone(),
+            };
+            println!("{}", asking::ask_engine(store, &ask).await?);
+        }
+        Ok(())
+    }
 }
 
 /// As many later sights of a receipt are shown.
@@ -18,7 +72,10 @@ const SIGHTINGS_MAX: i64 = 20;
 
 impl Receipts {
     pub async fn run(self, store: &Store, output: Output) -> anyhow::Result<()> {
-        let Receipts::Show { receipt_id } = self;
+        let receipt_id = match self {
+            Receipts::Show { receipt_id } => receipt_id,
+            Receipts::Void(void) => return void.run(store).await,
+        };
         let counted = ledger::receipts(&store.pool, &receipt_id).await?;
         let sightings = ledger::sightings(&store.pool, &receipt_id, SIGHTINGS_MAX).await?;
         if counted.is_empty() && sightings.is_empty() {
@@ -58,9 +115,19 @@ impl Receipts {
     }
 }
 
+fn seen_as(source: i16) -> &'static str {
+    match source {
+        0 => "counted",
+        1 => "counted on retry",
+        2 => "counted when unparked",
+        3 => "counted instead",
+        _ => "voided",
+    }
+}
+
 fn cells(receipt: &CountedReceipt) -> Vec<Cell> {
     vec![
-        if receipt.source == 0 { "counted" } else { "counted on retry" }.into(),
+        seen_as(receipt.source).into(),
         receipt.brand_id.clone().into(),
         i64::from(receipt.epoch).into(),
         receipt.sequence.into(),

@@ -39,6 +39,7 @@ pub struct Config {
     pub brands: Brands,
     pub ledger: Ledger,
     pub supervision: Supervision,
+    pub audit: Audit,
     pub billing: Billing,
     pub admin: Admin,
     pub telemetry: Telemetry,
@@ -103,6 +104,14 @@ pub struct Supervision {
     pub backoff_ms_min: u64,
     /// A brand that fails this often on the same slice is parked.
     pub brand_tries_max: u32,
+}
+
+/// The audit beside the metering.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Hours from one audit to the next; 0 for none.
+    pub every_hours: u32,
 }
 
 /// Prices.
@@ -174,6 +183,12 @@ impl Default for Ledger {
 impl Default for Supervision {
     fn default() -> Self {
         Self { restarts_max: 5, restart_window_ms: 10_000, backoff_ms_min: 5, brand_tries_max: 3 }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { every_hours: 24 }
     }
 }
 

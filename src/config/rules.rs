@@ -89,6 +89,8 @@ pub(super) static RULES: &[(&str, Rule)] = &[
     ("supervision.restart_window_ms", Rule::Integer(100, DAY_MS)),
     ("supervision.backoff_ms_min", Rule::Integer(1, 60_000)),
     ("supervision.brand_tries_max", Rule::Integer(1, 10)),
+    // A year: more rarely is never.
+    ("audit.every_hours", Rule::Integer(0, 8_784)),
     ("billing.default_plan", Rule::Text(PLAN)),
     ("billing.plans_dir", Rule::Text(FOLDER)),
     ("admin.listen", Rule::Text(ADDRESS)),

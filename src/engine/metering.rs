@@ -22,7 +22,7 @@ use crate::bus::streams;
 use crate::store::backoff::Backoff;
 use crate::store::cursor::Cursor;
 use crate::store::lock::{EngineLock, KeptLock};
-use crate::store::{self, Store, brands, cursor, keys, segments};
+use crate::store::{self, Store, brands, corrections, cursor, keys, segments};
 use crate::telemetry::health::Component;
 
 /// What a life finds in the database.
@@ -69,6 +69,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         committed: parts.committed.clone(),
         metrics: Arc::clone(&parts.metrics),
         health: Arc::clone(&parts.health),
+        refusals: parts.refusals.clone(),
     };
     let (ledger, _) = LedgerActor::spawn_linked(None, LedgerActor, ledger, root.get_cell()).await?;
     flight.connect(brands.clone(), ledger.clone());
@@ -103,6 +104,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         sure_of: None,
         follows_gap: false,
         in_doubt: false,
+        refusals: parts.refusals.clone(),
     };
     let intake = Beside::start("intake", intake.run(), id, root);
     Ok(Metering { brands, ledger, flight, intake, stop_intake, sealer, lock })
@@ -252,24 +254,26 @@ async fn load_keys(
     let keys = Keys::new(entries);
     let open = segments::full(cursor.entry, entries);
     let mut connection = store.connect().await?;
+    let (mut rows, mut doubles) = (archive.entries_sealed(), 0);
     for segment in archive.unsealed().into_iter().chain([open]) {
-        let (mut found, mut doubles) = (0, 0);
         keys::load(&mut connection, segment, cursor.entry, |key| {
-            found += 1;
+            rows += 1;
             doubles += i64::from(!keys.add(key));
         })
         .await?;
-        let bounds = segments::entries_of(segment, entries);
-        let expected = bounds.end.min(cursor.entry + 1) - bounds.start.max(1);
-        if found != expected {
-            return Err(store::Error::Corrupt(format!(
-                "segment {segment} of the ledger has {found} entries and the cursor says \
-                 {expected}: run `prooftally audit`"
-            )));
-        }
-        if doubles > 0 {
-            tracing::error!(segment, doubles, "receipts are counted twice: run `prooftally audit`");
-        }
+    }
+    let expected = cursor.totals.counted + cursor.totals.counted_later;
+    if rows != expected {
+        return Err(store::Error::Corrupt(format!(
+            "the ledger has {rows} receipts and the cursor says {expected}: run `prooftally audit`"
+        )));
+    }
+    if doubles > 0 {
+        let what = "receipts are counted twice: run `prooftally audit`, and `audit repair`";
+        tracing::error!(doubles, what);
+    }
+    for key in corrections::replacements(&store.pool).await? {
+        keys.replace(key);
     }
     Ok(keys)
 }

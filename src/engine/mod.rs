@@ -5,6 +5,7 @@
 
 mod lookout;
 mod metering;
+mod rounds;
 mod settings;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::actors::engine_supervisor::{EngineArguments, EngineMsg, EngineSupervisor};
 use crate::actors::flight::Flight;
+use crate::actors::refusals::Refusals;
 use crate::actors::restart::Limits;
 use crate::bus::requests::Bell;
 use crate::bus::witness::{self, Witness};
@@ -47,6 +49,8 @@ pub struct Config {
     pub brand_tries_max: u32,
     /// A brand without work for so long loses its actor.
     pub passivate_after: Duration,
+    /// How often the whole database is audited; `None` for never.
+    pub audit_every: Option<Duration>,
     pub admin_listen: SocketAddr,
     pub metrics_brands_max: usize,
     pub shutdown_grace: Duration,
@@ -70,6 +74,7 @@ struct Parts {
     store: Store,
     bus: Bus,
     bell: Bell,
+    refusals: Refusals,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     /// The flight of the present life, for the gauges.
@@ -109,6 +114,7 @@ impl Engine {
             store,
             bus,
             bell: Bell::default(),
+            refusals: Refusals::default(),
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
             flight: watch::Sender::new(None),
@@ -120,10 +126,13 @@ impl Engine {
         beside.push(tokio::spawn(lookout::Lookout::new(Arc::clone(&parts)).run()));
         let committed = parts.committed.subscribe();
         beside.push(tokio::spawn(parts.witness.clone().keep(committed)));
+        beside.push(tokio::spawn(rounds::audits(Arc::clone(&parts))));
+        beside.push(tokio::spawn(rounds::open_cases(Arc::clone(&parts))));
         let of_start = Arc::clone(&parts);
         let arguments = EngineArguments {
             start: Arc::new(move |root| Box::pin(metering::start(Arc::clone(&of_start), root))),
             limits: restart,
+            refusals: parts.refusals.clone(),
             metrics,
             health,
         };

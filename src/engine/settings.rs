@@ -55,6 +55,8 @@ impl Config {
                 window: milliseconds(config.supervision.restart_window_ms),
                 backoff_min: milliseconds(config.supervision.backoff_ms_min),
             },
+            audit_every: (config.audit.every_hours > 0)
+                .then(|| Duration::from_secs(3_600 * u64::from(config.audit.every_hours))),
             brand_tries_max: config.supervision.brand_tries_max,
             passivate_after: milliseconds(config.brands.passivate_after_ms),
             admin_listen: config.admin.listen,

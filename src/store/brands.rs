@@ -109,7 +109,7 @@ pub async fn profiles(
             b.parked_at is not null as is_parked, \
             (select count(*) from parked_event e \
              where e.brand_no = b.brand_no and e.outcome is null) as parked, \
-            (select coalesce(sum(u.receipts), 0)::bigint from usage_day u \
+            (select coalesce(sum(u.receipts - u.voided), 0)::bigint from usage_day u \
              where u.brand_no = b.brand_no) as receipts \
          from brand b where $1::text is null or b.brand_id = $1 order by b.brand_id",
     )

@@ -210,7 +210,7 @@ async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
         add_dispositions(&mut transaction, commit).await?;
     }
     super::rejections::add(&mut transaction, &commit.rejections).await?;
-    super::rejections::add_conflicts(&mut transaction, &commit.conflicts).await?;
+    super::conflicts::add(&mut transaction, &commit.conflicts).await?;
     super::rejections::add_failures(&mut transaction, &commit.failures).await?;
     super::rejections::settle(&mut transaction, &commit.settlements).await?;
     super::parking::park(&mut transaction, &commit.parked).await?;

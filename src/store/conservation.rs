@@ -16,8 +16,10 @@ pub struct Conservation {
     pub rows: Totals,
     /// The same, from the cursor's row.
     pub cursor: Totals,
-    /// Receipts in the usage rows.
+    /// Receipts in the usage rows, those that were taken back included.
     pub usage: i64,
+    /// Of them, those that were taken back.
+    pub usage_voided: i64,
     /// Duplicates in the usage rows.
     pub usage_duplicates: i64,
 }
@@ -31,11 +33,16 @@ impl Conservation {
                 violations.push(text);
             }
         };
-        let Self { positions, rows, cursor, usage, usage_duplicates } = *self;
-        let (sum, entries) = (rows.positions(), rows.counted + rows.counted_later);
+        let Self { positions, rows, cursor, usage, usage_voided, usage_duplicates } = *self;
+        let sum = rows.positions();
+        let receipts = rows.counted + rows.counted_later + rows.resolved;
         check(sum == positions, format!("{positions} positions have {sum} dispositions"));
         check(rows == cursor, format!("the rows say {rows:?} and the cursor says {cursor:?}"));
-        check(usage == entries, format!("{entries} entries are {usage} receipts in usage"));
+        check(usage == receipts, format!("{receipts} entries are {usage} receipts in usage"));
+        check(
+            usage_voided == rows.voided,
+            format!("{} voids are {usage_voided} in usage", rows.voided),
+        );
         check(
             usage_duplicates == rows.duplicate,
             format!("{} duplicates are {usage_duplicates} in usage", rows.duplicate),
@@ -59,19 +66,22 @@ pub async fn count(pool: &PgPool) -> Result<Conservation, Error> {
 pub(super) async fn count_in(snapshot: &mut PgConnection) -> Result<Conservation, Error> {
     let cursor = cursor::read(&mut *snapshot).await?;
     let extents = epochs::extents(&mut *snapshot).await?;
-    let (counted, counted_later): (i64, i64) = sqlx::query_as(
-        "select count(*) filter (where source = 0), count(*) filter (where source <> 0) from ledger",
+    let (counted, counted_later, resolved, voided): (i64, i64, i64, i64) = sqlx::query_as(
+        "select count(*) filter (where source = 0), count(*) filter (where source in (1, 2)), \
+            count(*) filter (where source = 3), count(*) filter (where source = 4) from ledger",
     )
     .fetch_one(&mut *snapshot)
     .await?;
+    let doubled: i64 =
+        sqlx::query_scalar("select count(*) from ledger_double").fetch_one(&mut *snapshot).await?;
     let kinds: Vec<(String, i64)> =
         sqlx::query_as("select kind, sum(last - first + 1)::bigint from disposition group by kind")
             .fetch_all(&mut *snapshot)
             .await?;
     let of = |name: &str| kinds.iter().find(|(kind, _)| kind == name).map_or(0, |(_, sum)| *sum);
-    let (usage, usage_duplicates): (i64, i64) = sqlx::query_as(
-        "select coalesce(sum(receipts), 0)::bigint, coalesce(sum(duplicates), 0)::bigint \
-         from usage_day",
+    let (usage, usage_voided, usage_duplicates): (i64, i64, i64) = sqlx::query_as(
+        "select coalesce(sum(receipts), 0)::bigint, coalesce(sum(voided), 0)::bigint, \
+            coalesce(sum(duplicates), 0)::bigint from usage_day",
     )
     .fetch_one(&mut *snapshot)
     .await?;
@@ -86,9 +96,13 @@ pub(super) async fn count_in(snapshot: &mut PgConnection) -> Result<Conservation
             parked: of("parked"),
             gap: of("gap"),
             counted_later,
+            voided,
+            resolved,
+            doubled,
         },
         cursor: cursor.totals,
         usage,
+        usage_voided,
         usage_duplicates,
     })
 }

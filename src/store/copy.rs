@@ -7,6 +7,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's own epoch.
 const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;
+/// Days from 0001-01-01, which chrono counts as day 1, to 2000-01-01.
+const DAY_2000: i32 = 730_120;
 const NULL: i32 = -1;
 
 /// What stands before the first row: signature, no flags, no header extension.
@@ -86,14 +88,28 @@ impl<'a> Row<'a> {
 
 /// A date as PostgreSQL sends it: days since 2000-01-01.
 pub fn date_bytes(date: NaiveDate) -> [u8; 4] {
-    /// Days from 0001-01-01, which chrono counts as day 1, to 2000-01-01.
-    const DAY_2000: i32 = 730_120;
     (chrono::Datelike::num_days_from_ce(&date) - DAY_2000).to_be_bytes()
 }
 
-/// The next field of a row that a [`Reader`] hands over. The caller knows its width.
+/// The date that PostgreSQL sends as these bytes. One that chrono cannot hold is the first that it can:
+/// no such date is ever written.
+pub fn date(bytes: [u8; 4]) -> NaiveDate {
+    let days = i32::from_be_bytes(bytes).saturating_add(DAY_2000);
+    NaiveDate::from_num_days_from_ce_opt(days).unwrap_or(NaiveDate::MIN)
+}
+
+/// The time that PostgreSQL sends as these bytes, with the same exception.
+pub fn timestamptz(bytes: [u8; 8]) -> DateTime<Utc> {
+    let micros = i64::from_be_bytes(bytes).saturating_add(EPOCH_2000_MICROS);
+    DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+/// Takes the next field, of `N` bytes, off a row as [`Reader`] hands it over.
+///
+/// # Panics
+/// If fewer bytes are left: the caller names the fields that it asked for.
 pub fn next<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
-    let (head, tail) = rest.split_first_chunk::<N>().expect("the row has all its fields");
+    let (head, tail) = rest.split_first_chunk::<N>().expect("the row has its width");
     *rest = tail;
     *head
 }
@@ -163,6 +179,16 @@ mod tests {
         let mut bytes = Vec::new();
         Row::start(&mut bytes, 1).timestamptz("2000-01-01T00:00:01Z".parse().unwrap());
         assert_eq!(bytes[6..], 1_000_000i64.to_be_bytes());
+    }
+
+    #[test]
+    fn dates_and_times_are_read_back() {
+        let day = NaiveDate::from_ymd_opt(1999, 12, 31).unwrap();
+        assert_eq!(date(date_bytes(day)), day);
+        let at: DateTime<Utc> = "2026-03-01T10:00:00.123456Z".parse().unwrap();
+        let mut bytes = Vec::new();
+        Row::start(&mut bytes, 1).timestamptz(at);
+        assert_eq!(timestamptz(bytes[6..].try_into().unwrap()), at);
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub struct Totals {
     pub parked: i64,
     pub gap: i64,
     pub counted_later: i64,
+    /// Entries that took back another one.
+    pub voided: i64,
+    /// Entries that count another content in the place of one that was taken back.
+    pub resolved: i64,
+    /// Entries that were moved to `ledger_double`.
+    pub doubled: i64,
 }
 
 impl Totals {
@@ -63,11 +69,16 @@ impl Totals {
             + self.parked
             + self.gap
     }
+
+    /// Entries that were ever given, whatever became of them.
+    pub fn entries(&self) -> i64 {
+        self.counted + self.counted_later + self.voided + self.resolved + self.doubled
+    }
 }
 
 const COLUMNS: &str = "select fence, stream, epoch, began_after, sequence, stored_at, entry, \
     segment_entries, chunk, counted, duplicate, conflict, rejected, ignored, parked, gap, \
-    counted_later from cursor";
+    counted_later, voided, resolved, doubled from cursor";
 
 /// Reads the cursor.
 ///

@@ -20,8 +20,9 @@ pub struct CommittedKey {
 /// Bytes of a row's six fields.
 const WIDTH: usize = 4 + 16 + 8 + 8 + 4 + 8;
 
-/// Hands every key of a segment up to `entry` to `take`. Streams: the reader's memory does not grow
-/// with the ledger.
+/// Hands the key of every receipt of a segment that an event counted, up to `entry`, to `take`;
+/// corrections stand beside them, see [`super::corrections::replacements`]. Streams: the reader's memory
+/// does not grow with the ledger.
 ///
 /// # Errors
 /// If the database is away.
@@ -34,7 +35,7 @@ pub async fn load(
     let table = segments::table_of(segment);
     let statement = format!(
         "copy (select brand_no, receipt_key, digest, entry, epoch, sequence from {table} \
-         where entry <= {entry}) to stdout (format binary)"
+         where entry <= {entry} and source < 3) to stdout (format binary)"
     );
     let mut rows = connection.copy_out_raw(&statement).await?;
     let mut reader = copy::Reader::default();

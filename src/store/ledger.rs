@@ -191,8 +191,10 @@ async fn rebuild_usage(
         .execute(&mut *transaction)
         .await?;
     sqlx::query(
-        "insert into usage_day (brand_no, usage_day, predicate_no, result, receipts, last_entry) \
-         select brand_no, usage_day, predicate_no, coalesce(result, true), count(*), max(entry) \
+        "insert into usage_day (brand_no, usage_day, predicate_no, result, receipts, voided, \
+            last_entry) \
+         select brand_no, usage_day, predicate_no, coalesce(result, true), \
+            count(*) filter (where source <> 4), count(*) filter (where source = 4), max(entry) \
          from ledger where brand_no = $1 group by 1, 2, 3, 4",
     )
     .bind(brand_no)

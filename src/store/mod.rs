@@ -4,11 +4,14 @@
 //! not metering (brands, predicates, request rows).
 
 pub mod audit;
+pub mod audit_runs;
 pub mod backoff;
 pub mod brands;
 pub mod commit;
+pub mod conflicts;
 pub mod conservation;
 pub mod copy;
+pub mod corrections;
 pub mod cursor;
 pub mod epochs;
 pub mod gaps;
@@ -18,7 +21,9 @@ pub mod lock;
 pub mod parking;
 pub mod plan_file;
 pub mod plans;
+pub mod positions;
 pub mod rejections;
+pub mod repair;
 pub mod requests;
 pub mod sealing;
 pub mod segments;
@@ -69,6 +74,23 @@ pub enum Error {
     NotMigrated(#[source] sqlx::Error),
     #[error("the database's schema cannot be brought up to date")]
     Migration(#[source] sqlx::migrate::MigrateError),
+}
+
+impl Error {
+    /// What the database says if it refused what was written, and will refuse it again: a value or a
+    /// row that it does not take, or too much of something. Never another value than the event's own:
+    /// those stand in the detail, which is left out.
+    pub fn refusal_for_good(&self) -> Option<String> {
+        /// Data exception, integrity constraint violation, program limit exceeded.
+        const CLASSES: [&str; 3] = ["22", "23", "54"];
+        const CHARS_MAX: usize = 300;
+        let Self::Refused(error) = self else { return None };
+        let error = error.as_database_error()?;
+        let code = error.code()?;
+        let is_for_good = CLASSES.iter().any(|class| code.starts_with(class));
+        is_for_good
+            .then(|| format!("{code}: {}", error.message()).chars().take(CHARS_MAX).collect())
+    }
 }
 
 impl From<sqlx::Error> for Error {

@@ -1,10 +1,10 @@
-//! What was not counted and may need a person: rejections, conflicts, and the tally of failed proofs.
+//! What was not counted and may need a person: rejections, and the tally of failed proofs.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgTransaction};
 
 use super::Error;
-use super::commit::{NewConflict, NewFailures, NewRejection, Settlement};
+use super::commit::{NewFailures, NewRejection, Settlement};
 
 /// Keeps `rejections`. One of a position that is kept already stays as it is.
 pub(super) async fn add(
@@ -32,36 +32,6 @@ pub(super) async fn add(
     .bind(rejections.iter().map(|new| new.raw.as_slice()).collect::<Vec<_>>())
     .execute(&mut **transaction)
     .await?;
-    Ok(())
-}
-
-/// Keeps each content that contradicts a receipt once, and counts how often it was seen. One after
-/// the other, since a chunk may hold the same content twice.
-pub(super) async fn add_conflicts(
-    transaction: &mut PgTransaction<'_>,
-    conflicts: &[NewConflict],
-) -> Result<(), Error> {
-    for new in conflicts {
-        sqlx::query(
-            "insert into conflict as c (brand_no, receipt_key, digest, receipt_id, entry, fields, \
-                epoch, sequence, last_sequence, stored_at, raw) \
-             values ($1, encode($2, 'hex')::uuid, $3, $4, $5, $6, $7, $8, $8, $9, $10) \
-             on conflict (brand_no, receipt_key, digest) do update \
-             set seen = c.seen + 1, last_sequence = excluded.last_sequence",
-        )
-        .bind(new.brand_no)
-        .bind(new.receipt_key.to_be_bytes().as_slice())
-        .bind(new.digest.cast_signed())
-        .bind(&new.receipt_id)
-        .bind(new.entry)
-        .bind(&new.fields)
-        .bind(new.epoch)
-        .bind(new.sequence)
-        .bind(new.stored_at)
-        .bind(new.raw.as_slice())
-        .execute(&mut **transaction)
-        .await?;
-    }
     Ok(())
 }
 

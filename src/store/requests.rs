@@ -18,6 +18,15 @@ pub enum Ask {
     DismissRejections { numbers: Vec<i64>, reason: String },
     /// Give the brand another zone and rebuild its usage days.
     SetZone { brand: String, zone: String },
+    /// What was counted stands against these conflicts.
+    DismissConflicts { numbers: Vec<i64>, because: String },
+    /// The contents of these conflicts are right: count them instead.
+    ResolveConflicts { numbers: Vec<i64>, because: String },
+    /// Take these receipts of the brand back.
+    VoidReceipts { brand: String, receipts: Vec<String>, because: String },
+    /// Move entries that count a receipt again out of the ledger: pairs of the entry that stays and
+    /// the one that goes.
+    RepairDoubles { doubles: Vec<(i64, i64)>, because: String },
     /// Meter the brand's parked events, in order, and then its live ones again.
     Unpark { brand: String },
     /// Accept that what is in these gaps will not come, with a reason.
@@ -32,6 +41,10 @@ impl Ask {
             Ask::RetryRejections { .. } => "retry_rejections",
             Ask::DismissRejections { .. } => "dismiss_rejections",
             Ask::SetZone { .. } => "set_zone",
+            Ask::DismissConflicts { .. } => "dismiss_conflicts",
+            Ask::ResolveConflicts { .. } => "resolve_conflicts",
+            Ask::VoidReceipts { .. } => "void_receipts",
+            Ask::RepairDoubles { .. } => "repair_doubles",
             Ask::Unpark { .. } => "unpark",
             Ask::AcceptGaps { .. } => "accept_gaps",
             Ask::AdoptStream { .. } => "adopt_stream",
@@ -94,6 +107,19 @@ pub async fn next(pool: &PgPool) -> Result<Option<Request>, Error> {
             Ok(None)
         }
     }
+}
+
+/// Whether the request waits still, with its row locked.
+pub(super) async fn is_waiting(
+    executor: impl PgExecutor<'_>,
+    request_no: i64,
+) -> Result<bool, Error> {
+    let state: Option<String> =
+        sqlx::query_scalar("select state from request where request_no = $1 for update")
+            .bind(request_no)
+            .fetch_optional(executor)
+            .await?;
+    Ok(state.as_deref() == Some("waiting"))
 }
 
 /// Writes the answer to a request.

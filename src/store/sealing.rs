@@ -102,7 +102,7 @@ pub async fn connect(store: &Store) -> Result<PgConnection, Error> {
 pub async fn prove(connection: &mut PgConnection, segment: i64) -> Result<Vec<Double>, Error> {
     const UNIQUE_VIOLATION: &str = "23505";
     let table = table_of(segment);
-    // What a resolution counts again, and what a void takes back, stand outside of the proof.
+    // What a resolution or a void adds stands outside of the proof.
     let proof = format!(
         "create unique index if not exists {table}_receipt on {table} (brand_no, receipt_key) \
          where source < 3"
@@ -115,11 +115,8 @@ pub async fn prove(connection: &mut PgConnection, segment: i64) -> Result<Vec<Do
         }
         Err(error) => return Err(error.into()),
     }
-    let others = format!(
-        "create index if not exists {table}_resolved on {table} (brand_no, receipt_key) \
-            where source = 3; \
-         create index if not exists {table}_usage_day on {table} (brand_no, usage_day)"
-    );
+    let others =
+        format!("create index if not exists {table}_usage_day on {table} (brand_no, usage_day)");
     sqlx::raw_sql(AssertSqlSafe(others)).execute(connection).await?;
     Ok(Vec::new())
 }
@@ -140,35 +137,37 @@ async fn doubles_within(connection: &mut PgConnection, segment: i64) -> Result<V
     Ok(found.into_iter().map(Double::from).collect())
 }
 
-/// Hands every receipt of the segment to `take`, also those that a resolution counted again.
+/// Hands every receipt of the segment to `take`, each as often as events have counted it.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn keys(
     connection: &mut PgConnection,
     segment: i64,
-    mut take: impl FnMut(SegmentKey, i16),
+    mut take: impl FnMut(SegmentKey),
 ) -> Result<(), Error> {
-    const WIDTH: usize = 4 + 16 + 2;
+    const WIDTH: usize = 4 + 16;
     let table = table_of(segment);
     let statement = format!(
-        "copy (select brand_no, receipt_key, source from {table} where source <> 4) \
-         to stdout (format binary)"
+        "copy (select brand_no, receipt_key from {table} where source < 3) to stdout (format binary)"
     );
     let mut rows = connection.copy_out_raw(&statement).await?;
     let mut reader = copy::Reader::default();
     while let Some(bytes) = rows.try_next().await? {
-        reader.push(&bytes, 3, WIDTH, |row| {
+        reader.push(&bytes, 2, WIDTH, |row| {
             let mut rest = row;
             let brand_no = i32::from_be_bytes(copy::next(&mut rest));
-            let key = ReceiptKey(u128::from_be_bytes(copy::next(&mut rest)));
-            take(SegmentKey { brand_no, key }, i16::from_be_bytes(copy::next(&mut rest)));
+            take(SegmentKey {
+                brand_no,
+                key: ReceiptKey(u128::from_be_bytes(copy::next(&mut rest))),
+            });
         });
     }
     Ok(())
 }
 
-/// Looks receipts up in a sealed segment; the latest entry of each that it has.
+/// Looks receipts up in a sealed segment. What a resolution has put in the place of a receipt is not
+/// its business.
 ///
 /// # Errors
 /// If the database is away.
@@ -178,17 +177,14 @@ pub async fn look_up(
     wanted: &[Wanted],
 ) -> Result<Vec<(u32, CommittedKey)>, Error> {
     let table = table_of(segment);
-    let is_it = "l.brand_no = w.brand_no and l.receipt_key = encode(w.receipt_key, 'hex')::uuid";
-    let columns = "l.entry, l.epoch, l.sequence, l.digest";
-    // One index each for what was counted at first and what was counted again.
+    // The limit keeps the planner from reading the segment whole for a few receipts.
     let statement = format!(
         "select w.n - 1, l.entry, l.epoch, l.sequence, l.digest \
          from unnest($1::int[], $2::bytea[]) with ordinality as w (brand_no, receipt_key, n) \
          cross join lateral ( \
-            (select {columns} from {table} l where {is_it} and l.source < 3) \
-            union all \
-            (select {columns} from {table} l where {is_it} and l.source = 3) \
-            order by entry desc limit 1) as l"
+            select entry, epoch, sequence, digest from {table} \
+            where brand_no = w.brand_no and receipt_key = encode(w.receipt_key, 'hex')::uuid \
+                and source < 3 limit 1) as l"
     );
     let brands: Vec<i32> = wanted.iter().map(|of| of.brand_no).collect();
     let keys: Vec<[u8; 16]> = wanted.iter().map(|of| of.key.0.to_be_bytes()).collect();

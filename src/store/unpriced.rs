@@ -64,13 +64,13 @@ async fn of_usage_days(
 ) -> Result<Vec<Row>, Error> {
     Ok(sqlx::query_as(
         "select b.brand_id as brand, p.name || '@' || p.version as predicate, u.result, \
-            sum(u.receipts)::bigint as receipts, \
+            sum(u.receipts - u.voided)::bigint as receipts, \
             min(u.usage_day) as first_day, max(u.usage_day) as last_day \
          from usage_day u \
          join unnest($1::int[], $2::bool[]) as k (predicate_no, result) \
             using (predicate_no, result) \
          join brand b using (brand_no) join predicate p using (predicate_no) \
-         where u.receipts > 0 and ($3::date is null or u.usage_day >= $3) \
+         where u.receipts > u.voided and ($3::date is null or u.usage_day >= $3) \
             and ($4::date is null or u.usage_day < $4) \
          group by 1, 2, 3",
     )
@@ -93,7 +93,7 @@ async fn of_ledger(
     };
     Ok(sqlx::query_as(
         "select b.brand_id as brand, p.name || '@' || p.version as predicate, k.result, \
-            count(*) as receipts, \
+            sum(case l.source when 4 then -1 else 1 end)::bigint as receipts, \
             min(l.usage_day) as first_day, max(l.usage_day) as last_day \
          from ledger l \
          join unnest($1::int[], $2::bool[], $3::bool[], $4::bool[]) \
@@ -103,7 +103,7 @@ async fn of_ledger(
                 and k.has_supplier = (l.supplier is not null) \
          join brand b using (brand_no) join predicate p on p.predicate_no = l.predicate_no \
          where ($5::date is null or l.usage_day >= $5) and ($6::date is null or l.usage_day < $6) \
-         group by 1, 2, 3",
+         group by 1, 2, 3 having sum(case l.source when 4 then -1 else 1 end) > 0",
     )
     .bind(kinds.iter().map(|kind| kind.predicate_no).collect::<Vec<_>>())
     .bind(kinds.iter().map(|kind| kind.result).collect::<Vec<_>>())

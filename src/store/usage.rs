@@ -75,14 +75,17 @@ impl Query {
         let groups: Vec<String> = (1..=self.by.len()).map(|place| place.to_string()).collect();
         let (rows, counts) = if self.reads_ledger() {
             (
+                // A void takes its receipt back.
                 "(select brand_no, usage_day, predicate_no, coalesce(result, true) as result, \
-                    supplier, product from ledger)",
-                "count(*) as receipts, null::bigint as duplicates",
+                    supplier, product, case source when 4 then -1 else 1 end as receipts \
+                    from ledger)",
+                "sum(u.receipts)::bigint as receipts, null::bigint as duplicates",
             )
         } else {
             (
                 "usage_day",
-                "sum(u.receipts)::bigint as receipts, sum(u.duplicates)::bigint as duplicates",
+                "sum(u.receipts - u.voided)::bigint as receipts, \
+                    sum(u.duplicates)::bigint as duplicates",
             )
         };
         format!(
@@ -107,6 +110,7 @@ pub struct UsageRow {
     pub result: Option<bool>,
     pub supplier: Option<String>,
     pub product: Option<String>,
+    /// What was counted less what was taken back.
     pub receipts: i64,
     /// How often these receipts were seen again; `None` where the ledger was read.
     pub duplicates: Option<i64>,

@@ -41,6 +41,8 @@ pub enum Notice {
     Gaps,
     /// Unread messages will be dropped.
     Loss,
+    /// What the last audit found.
+    Audit,
     /// A mirror's origin is gone, or the mirror does not follow it.
     Mirror,
 }
@@ -50,6 +52,7 @@ impl Notice {
         match self {
             Notice::Gaps => "gaps",
             Notice::Loss => "loss",
+            Notice::Audit => "audit",
             Notice::Mirror => "mirror",
         }
     }

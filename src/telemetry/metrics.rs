@@ -12,6 +12,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::store::audit::{CHECKS, STREAM_CHECK, Severity};
+use crate::store::audit_runs::AuditRun;
 use crate::store::commit::Commit;
 use crate::store::gaps::Reason;
 
@@ -32,6 +34,17 @@ struct DispositionLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OpenLabels {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabels {
+    check: &'static str,
+    severity: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,6 +77,11 @@ pub struct Metrics {
     segments: Family<SegmentLabels, Gauge>,
     sealing_duration: Histogram,
     stream: Streams,
+    conflicts_open: Gauge,
+    rejections_open: Family<OpenLabels, Gauge>,
+    audit_findings: Family<CheckLabels, Gauge>,
+    audit_age: Gauge<f64, std::sync::atomic::AtomicU64>,
+    audit_clean: Gauge,
 }
 
 impl Metrics {
@@ -90,9 +108,18 @@ impl Metrics {
             segments: Family::default(),
             sealing_duration: Histogram::new([0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]),
             stream: Streams::default(),
+            conflicts_open: Gauge::default(),
+            rejections_open: Family::default(),
+            audit_findings: Family::default(),
+            audit_age: Gauge::default(),
+            audit_clean: Gauge::default(),
             registry: Registry::default(),
         };
+        // No audit yet, which is neither clean nor not.
+        metrics.audit_age.set(f64::INFINITY);
+        metrics.audit_clean.set(-1);
         metrics.register(&mut registry);
+        metrics.register_cases(&mut registry);
         Self { registry, ..metrics }
     }
 
@@ -131,6 +158,43 @@ impl Metrics {
         self.stream.register(registry);
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", build);
+    }
+
+    fn register_cases(&self, registry: &mut Registry) {
+        let open = "Contents that contradict a counted receipt and wait for a person";
+        registry.register("conflicts_open", open, self.conflicts_open.clone());
+        let open = "Rejections that wait for a person, by reason";
+        registry.register("rejections_open", open, self.rejections_open.clone());
+        let findings = "Findings of the last audit, by check; each check tells at most 20";
+        registry.register("audit_findings", findings, self.audit_findings.clone());
+        let age = "Since the last audit ended; infinite if there was none";
+        registry.register_with_unit("audit_age", age, Unit::Seconds, self.audit_age.clone());
+        let clean = "1 if the last audit found no violation, 0 if it did, -1 if there was none";
+        registry.register("audit_clean", clean, self.audit_clean.clone());
+    }
+
+    /// The last audit, seen again now and then.
+    pub fn audited(&self, last: &AuditRun) {
+        let stream = last.with_stream.then_some((STREAM_CHECK, Severity::Violation));
+        for (check, severity) in CHECKS.into_iter().chain(stream) {
+            let labels = CheckLabels { check, severity: severity.as_str() };
+            self.audit_findings.get_or_create(&labels).set(last.findings_of(check));
+        }
+        self.audit_age.set(last.age_s);
+        self.audit_clean.set(i64::from(last.violations == 0));
+    }
+
+    pub fn conflicts_open(&self, open: i64) {
+        self.conflicts_open.set(open);
+    }
+
+    /// Open rejections by reason; a reason that is not given has none.
+    pub fn rejections_open(&self, open: &[(String, i64)]) {
+        self.rejections_open.clear();
+        for (reason, rejections) in open {
+            let labels = OpenLabels { reason: reason.clone() };
+            self.rejections_open.get_or_create(&labels).set(*rejections);
+        }
     }
 
     /// Receipts of a brand were counted.

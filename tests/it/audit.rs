@@ -13,7 +13,7 @@ async fn findings_after(tampering: &'static str) -> Vec<String> {
     world.wait_until_metered().await;
     engine.stop().await;
     sqlx::raw_sql(tampering).execute(world.pool()).await.unwrap();
-    let findings = audit::run(world.pool(), |_| ()).await.unwrap();
+    let findings = audit::run(world.pool(), |_| ()).await.unwrap().findings;
     findings.into_iter().map(|finding| format!("{}: {}", finding.check, finding.what)).collect()
 }
 

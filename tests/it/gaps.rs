@@ -74,7 +74,7 @@ async fn assert_counted(world: &World, counted: i64) {
     let totals = cursor::read(world.pool()).await.unwrap().totals;
     assert_eq!(totals.counted, counted, "{totals:?}");
     let findings = audit::run(world.pool(), |_| ()).await.unwrap();
-    assert!(findings.is_empty(), "{findings:?}");
+    assert!(findings.findings.is_empty(), "{findings:?}");
 }
 
 async fn stored_at(world: &World, sequence: u64) -> DateTime<Utc> {

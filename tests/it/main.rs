@@ -7,6 +7,7 @@ mod harness;
 
 mod audit;
 mod command_line;
+mod corrections;
 mod crashes;
 mod faults;
 mod gaps;
@@ -14,6 +15,7 @@ mod metering;
 mod ordeal;
 mod peers;
 mod plans;
+mod replay;
 mod requests;
 mod segments;
 mod tidy;

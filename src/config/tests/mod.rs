@@ -278,6 +278,9 @@ fn all_of_it_is_shown() {
         backoff_ms_min = 5 # default
         brand_tries_max = 3 # default
 
+        [audit]
+        every_hours = 24 # default
+
         [billing]
         default_plan = "zkdpp-standard" # default
         plans_dir = "config/plans" # default

@@ -1,0 +1,165 @@
+//! Repair of what no engine should ever do: a receipt that is counted twice. The later row leaves the
+//! ledger with a record, and usage is made right.
+
+use sqlx::{FromRow, PgPool, PgTransaction};
+
+use super::Error;
+use super::corrections::{Correction, Done, Refusal};
+
+/// An entry that counts a receipt which an earlier one has counted.
+#[derive(Clone, Debug, FromRow)]
+pub struct Double {
+    pub brand_id: String,
+    pub receipt_id: String,
+    /// The entry that stays, and the one that is too many.
+    pub first: i64,
+    pub entry: i64,
+}
+
+/// The doubles of the ledger, at most `limit`. Reads the whole ledger.
+///
+/// # Errors
+/// If the database is away.
+pub async fn doubles(pool: &PgPool, limit: i64) -> Result<Vec<Double>, Error> {
+    Ok(sqlx::query_as(
+        "with twice as ( \
+            select brand_no, receipt_key, min(entry) as first from ledger where source < 3 \
+            group by 1, 2 having count(*) > 1 limit $1) \
+         select b.brand_id, l.receipt_id, t.first, l.entry \
+         from twice t join ledger l using (brand_no, receipt_key) join brand b using (brand_no) \
+         where l.source < 3 and l.entry > t.first order by l.entry limit $1",
+    )
+    .bind(limit)
+    .fetch_all(pool)
+    .await?)
+}
+
+/// A double that was looked at again, under the lock.
+#[derive(FromRow)]
+struct Checked {
+    entry: i64,
+    first: i64,
+    source: i16,
+    /// Nothing else says what became of its position.
+    is_only_one: bool,
+}
+
+/// Moves doubles out of the ledger. Their positions become duplicates where nothing else says what
+/// became of them.
+pub(super) async fn move_out(
+    transaction: &mut PgTransaction<'_>,
+    correction: &Correction,
+    doubles: &[(i64, i64)],
+) -> Result<Done, Refusal> {
+    let checked = check(transaction, doubles).await?;
+    if checked.len() != doubles.len() {
+        return Err(Refusal::Because(format!(
+            "{} of {} entries are no doubles, or were corrected by a void or a resolution, so nothing \
+             was done",
+            doubles.len() - checked.len(),
+            doubles.len()
+        )));
+    }
+    let entries: Vec<i64> = checked.iter().map(|double| double.entry).collect();
+    let duplicates = dispose(transaction, &checked).await?;
+    sqlx::query(
+        "update usage_day u set receipts = u.receipts - d.receipts \
+         from (select brand_no, usage_day, predicate_no, coalesce(result, true) as result, \
+                count(*) as receipts from ledger where entry = any($1) group by 1, 2, 3, 4) as d \
+         where (u.brand_no, u.usage_day, u.predicate_no, u.result) \
+            = (d.brand_no, d.usage_day, d.predicate_no, d.result)",
+    )
+    .bind(&entries)
+    .execute(&mut **transaction)
+    .await?;
+    sqlx::query(
+        "with moved as (delete from ledger where entry = any($1) returning *) \
+         insert into ledger_double (entry, sequence, digest, verified_at, expires_at, epoch, \
+            brand_no, predicate_no, usage_day, receipt_key, source, result, receipt_id, supplier, \
+            product, of_entry, first_entry, moved_by, because) \
+         select m.entry, m.sequence, m.digest, m.verified_at, m.expires_at, m.epoch, m.brand_no, \
+            m.predicate_no, m.usage_day, m.receipt_key, m.source, m.result, m.receipt_id, \
+            m.supplier, m.product, m.of_entry, d.first, $3, $4 \
+         from moved m join unnest($1::bigint[], $2::bigint[]) as d (entry, first) using (entry)",
+    )
+    .bind(&entries)
+    .bind(checked.iter().map(|double| double.first).collect::<Vec<_>>())
+    .bind(&correction.asked_by)
+    .bind(&correction.because)
+    .execute(&mut **transaction)
+    .await?;
+    // A sealed segment had none when it was sealed; one that was added since leaves it again.
+    sqlx::query(
+        "update segment s set entries = s.entries - m.moved \
+         from (select e / c.segment_entries as segment, count(*) as moved \
+            from unnest($1::bigint[]) as e cross join cursor c group by 1) as m \
+         where s.segment = m.segment and s.sealed_at is not null",
+    )
+    .bind(&entries)
+    .execute(&mut **transaction)
+    .await?;
+    let of_stream = checked.iter().filter(|double| double.source == 0).count();
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    sqlx::query(
+        "update cursor set counted = counted - $1, counted_later = counted_later - $2, \
+            doubled = doubled + $1 + $2, duplicate = duplicate + $3",
+    )
+    .bind(count(of_stream))
+    .bind(count(checked.len() - of_stream))
+    .bind(duplicates)
+    .execute(&mut **transaction)
+    .await?;
+    let text = format!("{} entries moved to ledger_double", checked.len());
+    Ok(Done { text, ..Done::default() })
+}
+
+async fn check(
+    transaction: &mut PgTransaction<'_>,
+    doubles: &[(i64, i64)],
+) -> Result<Vec<Checked>, Error> {
+    let (firsts, entries): (Vec<i64>, Vec<i64>) = doubles.iter().copied().unzip();
+    Ok(sqlx::query_as(
+        "select l.entry, f.entry as first, l.source, \
+            l.source = 0 and not (f.source = 0 and f.epoch = l.epoch and f.sequence = l.sequence) \
+                and not exists (select from disposition o where o.epoch = l.epoch \
+                    and o.first <= l.sequence and o.last >= l.sequence) as is_only_one \
+         from unnest($1::bigint[], $2::bigint[]) as d (first, entry) \
+         join ledger l on l.entry = d.entry and l.source < 3 \
+         join ledger f on f.entry = d.first and f.source < 3 and f.entry < l.entry \
+            and f.brand_no = l.brand_no and f.receipt_key = l.receipt_key \
+         where not exists (select from correction c where c.of_entry = l.entry)",
+    )
+    .bind(firsts)
+    .bind(entries)
+    .fetch_all(&mut **transaction)
+    .await?)
+}
+
+/// Makes the positions that would have no disposition duplicates, in the usage of what is moved out.
+async fn dispose(transaction: &mut PgTransaction<'_>, checked: &[Checked]) -> Result<i64, Error> {
+    let alone: Vec<i64> =
+        checked.iter().filter(|double| double.is_only_one).map(|double| double.entry).collect();
+    sqlx::query_scalar(
+        "with disposed as ( \
+            insert into disposition (epoch, first, last, kind, brand_no, predicate_no, result, \
+                verified_at, receipt_key) \
+            select epoch, sequence, sequence, 'duplicate', brand_no, predicate_no, \
+                coalesce(result, true), verified_at, receipt_key \
+            from ledger where entry = any($1) on conflict (epoch, first) do nothing \
+            returning epoch, first), \
+         tallied as ( \
+            select l.brand_no, l.usage_day, l.predicate_no, coalesce(l.result, true) as result, \
+                count(*) as duplicates \
+            from ledger l join disposed d on d.epoch = l.epoch and d.first = l.sequence \
+            where l.entry = any($1) group by 1, 2, 3, 4), \
+         added as ( \
+            update usage_day u set duplicates = u.duplicates + t.duplicates from tallied t \
+            where (u.brand_no, u.usage_day, u.predicate_no, u.result) \
+                = (t.brand_no, t.usage_day, t.predicate_no, t.result)) \
+         select count(*) from disposed",
+    )
+    .bind(alone)
+    .fetch_one(&mut **transaction)
+    .await
+    .map_err(Error::from)
+}
