@@ -296,7 +296,7 @@ impl LedgerState {
         let mut wait = Backoff::default();
         loop {
             let outcome = async {
-                let mut connection = self.arguments.store.connect().await?;
+                let mut connection = self.arguments.store.connect_to_write().await?;
                 ledger::set_zone(&mut connection, fence, request_no, brand_no, zone).await
             };
             match outcome.await {
@@ -313,7 +313,7 @@ impl LedgerState {
         let mut wait = Backoff::default();
         let corrected = loop {
             let outcome = async {
-                let mut connection = self.arguments.store.connect().await?;
+                let mut connection = self.arguments.store.connect_to_write().await?;
                 corrections::carry_out(&mut connection, fence, correction).await
             };
             match outcome.await {

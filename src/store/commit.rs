@@ -170,7 +170,7 @@ impl Writer {
     pub async fn commit(&mut self, commit: &Commit) -> Result<(), Error> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.store.connect_as(super::lock::WRITER_NAME).await?,
+            None => self.store.connect_to_write().await?,
         };
         // The connection is dropped with the future when time is up, and nobody uses it again: a
         // transaction that was cut in the middle cannot leak into the next one.

@@ -160,6 +160,15 @@ impl Store {
         self.connect_as("prooftally").await
     }
 
+    /// A connection for what writes under the fence: an engine that takes over from one that hangs ends
+    /// it, so that no lock of the cursor outlives its holder.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the database is away.
+    pub async fn connect_to_write(&self) -> Result<PgConnection, Error> {
+        self.connect_as(lock::WRITER_NAME).await
+    }
+
     /// A connection of its own that is called `name` in pg_stat_activity.
     async fn connect_as(&self, name: &str) -> Result<PgConnection, Error> {
         let options = self.options.clone().application_name(name);
