@@ -102,8 +102,10 @@ impl Intake {
             Some(lost) => Some(lost),
             None => self.lost_by_floor(witnessed, &here).await?,
         };
-        self.sure_of = Some(here);
-        let Some((last, detail)) = lost else { return Ok(()) };
+        let Some((last, detail)) = lost else {
+            self.sure_of = Some(here);
+            return Ok(());
+        };
         tracing::error!(after = cursor.sequence, ?last, detail, "commits are lost; reading again");
         let gap = NewGap {
             epoch: cursor.epoch,
@@ -113,7 +115,10 @@ impl Intake {
             detail,
             next_stored_at: None,
         };
-        self.note(&gap).await
+        self.note(&gap).await?;
+        // Only once it is recorded: from here on a floor that is ahead is no evidence any more.
+        self.sure_of = Some(here);
+        Ok(())
     }
 
     /// A floor moves over positions that are gone by itself; only a message that it has passed and the
