@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::unwrap_used)]
 
+pub mod assignment;
 pub mod currency;
 pub mod draft;
 pub mod exact;
