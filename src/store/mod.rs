@@ -3,13 +3,16 @@
 //! [`commit`] is the one transaction that moves the cursor; everything else reads, or writes what is
 //! not metering (brands, predicates, request rows).
 
+pub mod assignments;
 pub mod audit;
 pub mod backoff;
 pub mod brands;
+pub mod catalog;
 pub mod commit;
 pub mod conservation;
 pub mod copy;
 pub mod cursor;
+pub mod distinct;
 pub mod keys;
 pub mod ledger;
 pub mod lock;
@@ -17,11 +20,14 @@ pub mod lock;
 pub mod parking;
 pub mod plan_file;
 pub mod plans;
+pub mod profiles;
 pub mod rejections;
 pub mod requests;
 pub mod segments;
+pub mod unassigned;
 pub mod unpriced;
 pub mod usage;
+pub mod waivers;
 
 use std::sync::LazyLock;
 use std::time::Duration;
