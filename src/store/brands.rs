@@ -96,6 +96,20 @@ pub async fn ensure(
     Ok(brands)
 }
 
+/// The brand named `id`.
+///
+/// # Errors
+/// If the database is away.
+pub async fn find(executor: impl PgExecutor<'_>, id: &BrandId) -> Result<Option<Brand>, Error> {
+    Ok(sqlx::query_as(
+        "select brand_no, brand_id, zone, parked_at is not null as is_parked from brand \
+         where brand_id = $1",
+    )
+    .bind(id.as_str())
+    .fetch_optional(executor)
+    .await?)
+}
+
 /// Locks a brand's row until the end of the transaction, against others who change what is recorded
 /// of it. Metering, which only refers to the row, does not wait.
 ///

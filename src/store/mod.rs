@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod lock;
 
 pub mod parking;
+pub mod period_usage;
 pub mod plan_file;
 pub mod plans;
 pub mod profiles;

@@ -43,10 +43,7 @@ struct Row {
 ///
 /// # Errors
 /// If the database is away, or what it holds cannot be read.
-pub async fn versions(
-    executor: impl PgExecutor<'_>,
-    brand_no: i32,
-) -> Result<Vec<Version>, Error> {
+pub async fn versions(executor: impl PgExecutor<'_>, brand_no: i32) -> Result<Vec<Version>, Error> {
     let rows: Vec<Row> = sqlx::query_as(
         "select version, fields::text as fields, made_at, made_by from brand_profile \
          where brand_no = $1 \
@@ -164,12 +161,7 @@ pub async fn taxes(
 ///
 /// # Errors
 /// If the database is away.
-pub async fn set_tax(
-    pool: &PgPool,
-    brand: &BrandId,
-    dated: &Dated,
-    by: &str,
-) -> Result<(), Error> {
+pub async fn set_tax(pool: &PgPool, brand: &BrandId, dated: &Dated, by: &str) -> Result<(), Error> {
     let mut transaction = pool.begin().await?;
     let brand = brands::lock(&mut transaction, brand).await?;
     sqlx::query(

@@ -140,10 +140,7 @@ impl FromRow<'_, PgRow> for UsageRow {
 ///
 /// # Errors
 /// If the database is away.
-pub async fn query(
-    executor: impl PgExecutor<'_>,
-    query: &Query,
-) -> Result<Vec<UsageRow>, Error> {
+pub async fn query(executor: impl PgExecutor<'_>, query: &Query) -> Result<Vec<UsageRow>, Error> {
     Ok(sqlx::query_as(AssertSqlSafe(query.statement()))
         .bind(query.brand.as_ref().map(BrandId::as_str))
         .bind(query.from)

@@ -90,7 +90,7 @@ impl Plans {
 }
 
 /// The text of a file that a person named.
-fn read(file: &Path) -> Result<String, Problem> {
+pub fn read(file: &Path) -> Result<String, Problem> {
     read_at_most(file, FILE_BYTES_MAX).map_err(|error| {
         let text = format!("{} cannot be read: {error}", file.display());
         match error.kind() {
