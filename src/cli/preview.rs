@@ -237,9 +237,8 @@ impl Preview {
         })?;
         let day_after = until.succ_opt().context("the period is beyond the calendar")?;
         let days = Period::new(period.start(), day_after).context("the period has begun")?;
-        let seen = |usage: PeriodUsage| match self.projected {
-            true => usage.projected(passed),
-            false => Ok(usage),
+        let seen = |usage: PeriodUsage| {
+            if self.projected { usage.projected(passed) } else { Ok(usage) }
         };
         let usage = seen(period_usage::read(snapshot, &brand, days, &plan).await?)?;
         let other = match other {

@@ -102,7 +102,7 @@ pub struct Supervision {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Billing {
-    /// The plan that previews price with where a brand has none.
+    /// The plan that brands without an assignment are put to, where no other is named.
     pub default_plan: String,
     /// Relative to the working directory.
     pub plans_dir: PathBuf,

@@ -163,13 +163,12 @@ impl Rule {
         let holds = match (self, value) {
             (Self::Integer(min, max), Value::Integer(n)) => (*min..=*max).contains(n),
             (Self::Limit(max), Value::Integer(n)) => *n == -1 || (1..=*max).contains(n),
-            (Self::Toggle, Value::Boolean(_)) => true,
+            (Self::Toggle, Value::Boolean(_)) | (Self::Issuers, _) => true,
             (Self::OneOf(choices), Value::String(text)) => choices.contains(&text.as_str()),
             (Self::Text(form), Value::String(text)) => (form.holds)(text),
             (Self::Texts(form), Value::Array(list)) => {
                 !list.is_empty() && list.iter().all(|v| v.as_str().is_some_and(form.holds))
             }
-            (Self::Issuers, _) => true,
             _ => false,
         };
         (!holds).then(|| Given {

@@ -149,6 +149,18 @@ pub async fn query(executor: impl PgExecutor<'_>, query: &Query) -> Result<Vec<U
         .await?)
 }
 
+/// The last usage day of a brand.
+///
+/// # Errors
+/// If the database is away.
+pub async fn last_day(
+    executor: impl PgExecutor<'_>,
+    brand_no: i32,
+) -> Result<Option<NaiveDate>, Error> {
+    let query = "select max(usage_day) from usage_day where brand_no = $1 and receipts > 0";
+    Ok(sqlx::query_scalar(query).bind(brand_no).fetch_one(executor).await?)
+}
+
 /// The first usage day of a brand.
 ///
 /// # Errors

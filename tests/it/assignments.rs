@@ -306,6 +306,13 @@ async fn previews_project_cut_and_compare() {
             row("net_total", "net total, before tax", "25.69", "26.09", "0.40"),
         ])
     );
+    // What its own plan does not price is listed by its assignment, whatever the default plan prices.
+    assert_eq!(
+        shop.json("plans unpriced"),
+        json!([{"brand": "acme", "predicate": "DUE_DILIGENCE_VALID@V1", "result": true, "receipts": 1,
+                "first_day": "2026-03-20", "last_day": "2026-03-20"}])
+    );
+    assert_eq!(shop.json("plans unpriced --plan zkdpp-standard"), json!([]));
     // A version that is not in force yet is compared with by itself.
     shop.apply(&dearer, "2026-04-01");
     let all = shop.json("invoices preview --all --period 2026-03-10 --diff");

@@ -39,10 +39,8 @@ fn render(timeline: &Timeline, before: &str) -> String {
         .periods_before(day(before))
         .map(|one| {
             let Slot { period, whole } = one.slot;
-            let share = match one.slot.is_stub() {
-                true => format!("{} of {} days", period.days(), whole.days()),
-                false => "whole".to_owned(),
-            };
+            let share = format!("{} of {} days", period.days(), whole.days());
+            let share = if one.slot.is_stub() { share } else { "whole".to_owned() };
             let Assignment { no, plan, .. } = one.assignment;
             let version = one.version;
             let (start, last) = (period.start(), period.last_day());

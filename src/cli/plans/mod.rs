@@ -28,7 +28,8 @@ pub enum Plans {
     Show(Show),
     /// Counted usage that no charge takes, by the version that prices its period
     Unpriced {
-        /// The plan; billing.default_plan if it is left out
+        /// Put all brands to this plan; if it is left out, each to that of its assignment, and those
+        /// without one to billing.default_plan
         #[arg(long, value_name = "NAME")]
         plan: Option<String>,
     },

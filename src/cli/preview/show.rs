@@ -40,7 +40,7 @@ pub(super) fn one(case: &Case, output: Output) -> anyhow::Result<()> {
 
 /// All brands, a row each; JSON has each of them whole.
 pub(super) fn all(cases: &[Case], output: Output) -> anyhow::Result<()> {
-    let drafts = cases.iter().map(|case| case.draft()).collect::<anyhow::Result<Vec<Shown>>>()?;
+    let drafts = cases.iter().map(Case::draft).collect::<anyhow::Result<Vec<Shown>>>()?;
     if output == Output::Json {
         let objects: Vec<Value> =
             cases.iter().zip(&drafts).map(|(case, draft)| object(case, draft)).collect();
@@ -96,9 +96,10 @@ fn head(case: &Case, draft: &Shown) -> String {
     let (period, whole) = (slot.period, slot.whole);
     let version =
         version.map_or_else(|| " (its file)".to_owned(), |version| format!(" version {version}"));
-    let stub = match slot.is_stub() {
-        true => format!(" ({} of {} days)", period.days(), whole.days()),
-        false => String::new(),
+    let stub = if slot.is_stub() {
+        format!(" ({} of {} days)", period.days(), whole.days())
+    } else {
+        String::new()
     };
     let receipts = match (is_projected, *until == period.last_day()) {
         (true, _) => format!("about {} receipts, projected", draft.receipts),

@@ -56,13 +56,13 @@ fn all_that_is_wrong_with_a_version_is_told() {
         &[],
         expect![[r#"
             the configuration is refused:
-            - [[issuer]] number 1: zone must be an IANA time zone, such as "Europe/Berlin" in config.toml
-            - [[issuer]] number 1: terms_days must be a text in quotes in config.toml
-            - [[issuer]] number 1: unknown key town; there are from, zone, legal_name, street, street_more, city, postcode, country, vat_id, registration_id, electronic_scheme, electronic_address, contact_name, contact_email, contact_phone, iban, bic in config.toml
-            - [[issuer]] number 1: country is no country code of ISO 3166-1 (two capital letters, such as DE) in config.toml
-            - [[issuer]] number 1: iban has check digits that do not fit: look for a typing error in config.toml
-            - [[issuer]] number 2: from 2026-01-01 is that of another version in config.toml
-            - [[issuer]] number 3: from 2026-01-01 is that of another version in config.toml
+            - config.toml: [[issuer]] number 1: zone must be an IANA time zone, such as "Europe/Berlin"
+            - config.toml: [[issuer]] number 1: terms_days must be a text in quotes
+            - config.toml: [[issuer]] number 1: unknown key town; there are from, zone, legal_name, street, street_more, city, postcode, country, vat_id, registration_id, electronic_scheme, electronic_address, contact_name, contact_email, contact_phone, iban, bic
+            - config.toml: [[issuer]] number 1: country is no country code of ISO 3166-1 (two capital letters, such as DE)
+            - config.toml: [[issuer]] number 1: iban has check digits that do not fit: look for a typing error
+            - config.toml: [[issuer]] number 2: from 2026-01-01 is that of another version
+            - config.toml: [[issuer]] number 3: from 2026-01-01 is that of another version
         "#]],
     );
     check(
@@ -70,7 +70,7 @@ fn all_that_is_wrong_with_a_version_is_told() {
         &[],
         expect![[r#"
             the configuration is refused:
-            - `issuer` must be versions, each under a line [[issuer]] in config.toml
+            - config.toml: `issuer` must be versions, each under a line [[issuer]]
         "#]],
     );
     check(
@@ -78,16 +78,16 @@ fn all_that_is_wrong_with_a_version_is_told() {
         &[],
         expect![[r#"
             the configuration is refused:
-            - [[issuer]] number 1: street is missing, which an invoice needs in config.toml
-            - [[issuer]] number 1: city is missing, which an invoice needs in config.toml
-            - [[issuer]] number 1: postcode is missing, which an invoice needs in config.toml
-            - [[issuer]] number 1: country is missing, which an invoice needs in config.toml
-            - [[issuer]] number 1: electronic_address is missing, which an invoice needs in config.toml
-            - [[issuer]] number 1: vat_id or registration_id is missing, which an invoice needs in config.toml
-            - [[issuer]] number 1: contact_name is missing, which an invoice needs in config.toml
-            - [[issuer]] number 1: contact_email is missing, which an invoice needs in config.toml
-            - [[issuer]] number 1: contact_phone is missing, which an invoice needs in config.toml
-            - [[issuer]] number 1: iban is missing, which an invoice needs in config.toml
+            - config.toml: [[issuer]] number 1: street is missing, which an invoice needs
+            - config.toml: [[issuer]] number 1: city is missing, which an invoice needs
+            - config.toml: [[issuer]] number 1: postcode is missing, which an invoice needs
+            - config.toml: [[issuer]] number 1: country is missing, which an invoice needs
+            - config.toml: [[issuer]] number 1: electronic_address is missing, which an invoice needs
+            - config.toml: [[issuer]] number 1: vat_id or registration_id is missing, which an invoice needs
+            - config.toml: [[issuer]] number 1: contact_name is missing, which an invoice needs
+            - config.toml: [[issuer]] number 1: contact_email is missing, which an invoice needs
+            - config.toml: [[issuer]] number 1: contact_phone is missing, which an invoice needs
+            - config.toml: [[issuer]] number 1: iban is missing, which an invoice needs
         "#]],
     );
 }
