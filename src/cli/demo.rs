@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use billing::ids::BrandId;
 use billing::period::{Anchor, Change};
+use billing::tax::{Category, Dated, Treatment};
 use chrono::NaiveDate;
 use clap::Args;
+use rust_decimal::Decimal;
 use secrecy::SecretString;
 
 use super::output::Output;
@@ -19,7 +21,7 @@ use crate::engine::{self, Engine};
 use crate::local::{Binaries, DATABASE, Stack};
 use crate::store::assignments::{New, records};
 use crate::store::usage::{Dimension, Query};
-use crate::store::{Store, conservation, cursor, plans};
+use crate::store::{Store, conservation, cursor, plans, profiles};
 use crate::workload::{Generator, Spec};
 
 #[derive(Debug, Args)]
@@ -122,7 +124,9 @@ impl Demo {
             because: Some("the demo shows it".to_owned()),
         };
         assignments::assign(store, brand, &new).await?;
-        Ok(())
+        let treatment = Treatment::new(Category::Standard, Decimal::from(19), None)?;
+        let dated = Dated { from: month, treatment };
+        Ok(profiles::set_tax(&store.pool, brand, &dated, "demo").await?)
     }
 
     /// The file that says that the whole month was published into the kept folder.
