@@ -8,15 +8,18 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::unwrap_used)]
 
+pub mod assignment;
 pub mod currency;
 pub mod draft;
 pub mod exact;
 pub mod ids;
 pub mod line;
 pub mod money;
+pub mod party;
 pub mod period;
 pub mod plan;
 pub mod pricing;
+pub mod projection;
 pub mod receipt;
 pub mod tax;
 pub mod usage;

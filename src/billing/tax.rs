@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::NaiveDate;
 use rust_decimal::Decimal;
 
 use crate::currency::Currency;
@@ -126,6 +127,20 @@ impl Treatment {
     pub fn exemption(&self) -> Option<&str> {
         self.exemption.as_deref()
     }
+}
+
+/// A treatment from a day on, until the next one's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dated {
+    pub from: NaiveDate,
+    pub treatment: Treatment,
+}
+
+/// The treatment in force on `day`, of versions in any order; of two from the same day the one that
+/// comes later in `versions`. `None` before the first.
+pub fn in_force(versions: &[Dated], day: NaiveDate) -> Option<&Treatment> {
+    let begun = versions.iter().filter(|version| version.from <= day);
+    begun.max_by_key(|version| version.from).map(|version| &version.treatment)
 }
 
 /// All lines of one category and rate.

@@ -148,7 +148,8 @@ impl<P: FnMut(u64, u64)> Reread<'_, P> {
             }
         }
         let stored_at = DateTime::<Utc>::UNIX_EPOCH;
-        let chunk = builder.finish(Source::Stream { before, last: before, stored_at: Some(stored_at) }, None);
+        let chunk = builder
+            .finish(Source::Stream { before, last: before, stored_at: Some(stored_at) }, None);
         let mut expectations = Expectations::of(&chunk, &unnamed);
         for sequence in block.iter().map(Read::sequence) {
             self.report.gone += between(before, sequence - 1);

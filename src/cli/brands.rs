@@ -1,13 +1,15 @@
 //! `prooftally brands list|show|set`.
 
+use billing::ids::BrandId;
 use chrono_tz::Tz;
 use clap::Subcommand;
 
 use super::output::{Cell, Listing, Output};
+use super::profile::{Profiles, Taxes};
 use super::{Problem, asking};
 use crate::config::Config;
 use crate::store::Store;
-use crate::store::brands::{self, Profile};
+use crate::store::brands::{self, Brand, Profile};
 use crate::store::requests::Ask;
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +28,12 @@ pub enum Brands {
         #[arg(long)]
         zone: Option<Tz>,
     },
+    /// What invoices say of a brand: names, addresses, terms
+    #[command(subcommand)]
+    Profile(Profiles),
+    /// How a brand is taxed, from which day
+    #[command(subcommand)]
+    Tax(Taxes),
     /// Meter the parked events of a brand that failed on them, once the cause is gone
     Unpark { brand: String },
 }
@@ -42,6 +50,8 @@ impl Brands {
                 }
                 list(&profiles).print(output)
             }
+            Brands::Profile(verb) => verb.run(&store, output).await,
+            Brands::Tax(verb) => verb.run(&store, output).await,
             Brands::Unpark { brand } => unpark(&store, brand).await,
             Brands::Set { brand, name, zone } => {
                 must_exist(&store, &brand).await?;
@@ -81,10 +91,16 @@ fn display_name(text: &str) -> Result<String, String> {
 
 /// Refuses a brand that is not known.
 pub async fn must_exist(store: &Store, brand: &str) -> anyhow::Result<()> {
-    if brands::profiles(&store.pool, Some(brand)).await?.is_empty() {
-        return Err(no_such(brand));
-    }
-    Ok(())
+    known(store, brand).await.map(drop)
+}
+
+/// The brand named `brand`, which must be known.
+pub async fn known(store: &Store, brand: &str) -> anyhow::Result<Brand> {
+    let found = match BrandId::new(brand) {
+        Some(id) => brands::find(&store.pool, &id).await?,
+        None => None,
+    };
+    found.ok_or_else(|| no_such(brand))
 }
 
 fn no_such(brand: &str) -> anyhow::Error {

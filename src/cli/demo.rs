@@ -6,17 +6,22 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use billing::ids::BrandId;
+use billing::period::{Anchor, Change};
+use billing::tax::{Category, Dated, Treatment};
+use chrono::NaiveDate;
 use clap::Args;
+use rust_decimal::Decimal;
 use secrecy::SecretString;
 
 use super::output::Output;
-use super::{Problem, events, invoices, progress, stream, usage};
+use super::{Problem, assignments, events, invoices, preview, progress, stream, usage};
 use crate::bus::{Bus, streams};
 use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::local::{Binaries, DATABASE, Stack};
+use crate::store::assignments::{New, records};
 use crate::store::usage::{Dimension, Query};
-use crate::store::{Store, conservation, cursor};
+use crate::store::{Store, conservation, cursor, plans, profiles};
 use crate::workload::{Generator, Spec};
 
 #[derive(Debug, Args)]
@@ -79,9 +84,10 @@ impl Demo {
         }
         meter(&bus.jetstream, config, &store).await?;
         show_usage(&store).await?;
-        step("what one brand would pay for the month, at the network's price list\n");
         let brand = BrandId::new(PREVIEWED_BRAND).context("the demo's brand has a good id")?;
-        invoices::preview(config, &store, &brand, month, Output::Table).await?;
+        self.assign(config, &store, &brand, month).await?;
+        step("what it pays for the month\n");
+        preview::of_brand(config, &store, &brand, month).await?;
         show_conservation(&store).await?;
         if !self.exit {
             eprintln!("\nmetrics  http://{admin}/metrics\nhealth   http://{admin}/readyz");
@@ -89,6 +95,38 @@ impl Demo {
             std::future::pending::<()>().await;
         }
         Ok(())
+    }
+
+    /// Applies the network's price list and gives it to a brand from its first usage day on, unless
+    /// that was done when the folder was made.
+    async fn assign(
+        &self,
+        config: &Config,
+        store: &Store,
+        brand: &BrandId,
+        month: NaiveDate,
+    ) -> anyhow::Result<()> {
+        let known = super::brands::known(store, brand.as_str()).await?;
+        if !records(&store.pool, Some(known.no)).await?.is_empty() {
+            return Ok(());
+        }
+        let plan = &config.billing.default_plan;
+        step(&format!("applying plan {plan}, and giving it to {brand}"));
+        let text = invoices::text_of_plan_file(config, plan)?;
+        plans::apply(&store.pool, plan, &text, month, "demo").await?;
+        let first = crate::store::usage::first_day(&store.pool, known.no).await?;
+        let new = New {
+            plan: plan.clone(),
+            from: first.context("the brand has usage")?,
+            until: None,
+            anchor: Anchor::Calendar,
+            change: Change::NextPeriod,
+            because: Some("the demo shows it".to_owned()),
+        };
+        assignments::assign(store, brand, &new).await?;
+        let treatment = Treatment::new(Category::Standard, Decimal::from(19), None)?;
+        let dated = Dated { from: month, treatment };
+        Ok(profiles::set_tax(&store.pool, brand, &dated, "demo").await?)
     }
 
     /// The file that says that the whole month was published into the kept folder.
@@ -122,6 +160,7 @@ fn show_what_to_try(config: &Config) {
     eprintln!("  export PROOFTALLY__NATS__URL={}", exposed(&config.nats.url));
     eprintln!("  export PROOFTALLY__DATABASE__URL='{}'", exposed(&config.database.url));
     eprintln!("  target/debug/prooftally usage --by day --brand {PREVIEWED_BRAND}");
+    eprintln!("  target/debug/prooftally assignments unassigned");
     eprintln!("  target/debug/prooftally events rejected list\n\nserving until Ctrl-C");
 }
 

@@ -2,6 +2,7 @@
 //! commands and the exit codes.
 
 mod asking;
+mod assignments;
 mod audit;
 mod brands;
 mod config;
@@ -13,6 +14,8 @@ mod invoices;
 mod local;
 pub mod output;
 mod plans;
+mod preview;
+mod profile;
 mod progress;
 mod receipts;
 mod rejected;
@@ -94,6 +97,9 @@ enum Noun {
     /// Plans: prices in immutable versions, and the cases that finance keeps of them
     #[command(subcommand)]
     Plans(plans::Plans),
+    /// Which plan a brand has from which day, and usage that nobody pays for
+    #[command(subcommand)]
+    Assignments(assignments::Assignments),
     /// Invoices
     #[command(subcommand)]
     Invoices(invoices::Invoices),
@@ -167,6 +173,7 @@ impl Command {
                 replay.run(&config, &store(&config)?, output).await
             }
             Noun::Plans(verb) => verb.run(|| Ok(load()?.config), output).await,
+            Noun::Assignments(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Invoices(verb) => verb.run(&load()?.config, output).await,
             Noun::Config(verb) => {
                 verb.run(&load()?);

@@ -2,9 +2,9 @@
 
 use toml::{Table, Value};
 
-use super::Config;
 use super::problem::{Error, Problem};
 use super::rules::RULES;
+use super::{Config, issuer};
 
 impl Config {
     /// Checks every value and what must hold between them, for a configuration that was changed
@@ -21,6 +21,8 @@ impl Config {
                 Some(Problem::Value { key: (*key).to_owned(), origin: None, given })
             })
             .collect();
+        let issuers = get(&values, "issuer").map(issuer::faults).unwrap_or_default();
+        problems.extend(issuers.into_iter().map(|why| Problem::Issuer { origin: None, why }));
         problems.extend(contradictions(self));
         if problems.is_empty() { Ok(()) } else { Err(Error::Refused(problems)) }
     }

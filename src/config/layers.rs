@@ -12,8 +12,8 @@ use toml::{Table, Value};
 use super::check::{contradictions, get};
 use super::load::{Loaded, Origin};
 use super::problem::{Error, Given, Problem};
-use super::rules::{self, RULES};
-use super::{Config, nearest, secret};
+use super::rules::{self, RULES, Rule};
+use super::{Config, issuer, nearest, secret};
 
 /// Variables with this prefix are ours, and each must name a key.
 const PREFIX: &str = "PROOFTALLY__";
@@ -105,7 +105,15 @@ impl Layers {
     /// Sets a value of a key that exists, if it is good.
     fn add(&mut self, key: &str, value: Value, origin: Origin) {
         let Some((key, rule)) = RULES.iter().find(|(name, _)| *name == key) else { return };
-        if let Some(given) = rule.fault(key, &value) {
+        let wrong = match rule {
+            Rule::Issuers => issuer::faults(&value),
+            _ => Vec::new(),
+        };
+        if !wrong.is_empty() {
+            self.doubt(Some(key));
+            let problem = |why| Problem::Issuer { origin: Some(origin.clone()), why };
+            self.problems.extend(wrong.into_iter().map(problem));
+        } else if let Some(given) = rule.fault(key, &value) {
             self.doubt(Some(key));
             let origin = Some(origin);
             self.problems.push(Problem::Value { key: (*key).to_owned(), origin, given });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
-use toml::Table;
+use toml::{Table, Value};
 
 use super::check::get;
 use super::layers::{self, Layers};
@@ -72,6 +72,9 @@ impl Loaded {
         let mut shown = "";
         for (key, _) in RULES {
             let (section, name) = nearest::split(key);
+            if section.is_empty() {
+                continue;
+            }
             if section != shown {
                 let gap = if shown.is_empty() { "" } else { "\n" };
                 // Writing to a text cannot fail; so below.
@@ -80,6 +83,13 @@ impl Loaded {
             }
             if let Some(value) = get(&self.values, key) {
                 let _ = writeln!(text, "{name} = {value} # {}", self.origin_of(key));
+            }
+        }
+        let issuers = get(&self.values, "issuer").and_then(Value::as_array);
+        for issuer in issuers.into_iter().flatten().filter_map(Value::as_table) {
+            let _ = writeln!(text, "\n[[issuer]] # {}", self.origin_of("issuer"));
+            for (name, value) in issuer {
+                let _ = writeln!(text, "{name} = {value}");
             }
         }
         text

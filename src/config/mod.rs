@@ -5,6 +5,7 @@
 //! each other are refused, all of them at once. Secrets are never shown.
 
 mod check;
+mod issuer;
 mod layers;
 mod load;
 mod nats;
@@ -22,6 +23,7 @@ use chrono_tz::Tz;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+pub use issuer::{Issuer, in_force as issuer_in_force};
 pub use load::{Loaded, Origin, Source};
 pub use nats::{Intake, MirrorStream, Nats, OriginStream, Subjects};
 pub use problem::{Error, Problem};
@@ -32,6 +34,8 @@ pub use problem::{Error, Problem};
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Versions of the issuer of invoices.
+    pub issuer: Vec<Issuer>,
     pub service: Service,
     pub nats: Nats,
     pub intake: Intake,
@@ -118,7 +122,7 @@ pub struct Audit {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Billing {
-    /// The plan that previews price with where a brand has none.
+    /// The plan that brands without an assignment are put to, where no other is named.
     pub default_plan: String,
     /// Relative to the working directory.
     pub plans_dir: PathBuf,

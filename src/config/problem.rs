@@ -36,6 +36,9 @@ pub enum Problem {
     /// `origin` is `None` when a configuration is checked that was not loaded.
     #[error("`{key}`{} {given}", place(.origin.as_ref()))]
     Value { key: String, origin: Option<Origin>, given: Given },
+    /// A version of the issuer is wrong.
+    #[error("{}{why}", lead(.origin.as_ref()))]
+    Issuer { origin: Option<Origin>, why: String },
     /// Values that do not go together; the keys are those concerned.
     #[error("{why}")]
     Contradiction { keys: &'static [&'static str], why: String },
@@ -69,6 +72,10 @@ impl fmt::Display for Given {
 fn list(problems: &[Problem]) -> String {
     let lines: Vec<String> = problems.iter().map(|problem| format!("\n- {problem}")).collect();
     lines.concat()
+}
+
+fn lead(origin: Option<&Origin>) -> String {
+    origin.map(|origin| format!("{origin}: ")).unwrap_or_default()
 }
 
 fn place(origin: Option<&Origin>) -> String {

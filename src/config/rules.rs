@@ -21,6 +21,8 @@ pub(super) enum Rule {
     Text(Form),
     /// A list of such texts, at least one.
     Texts(Form),
+    /// Tables, which `issuer::faults` checks.
+    Issuers,
 }
 
 /// What a text must look like.
@@ -41,6 +43,7 @@ const STREAM_AGE_DAYS_MAX: i64 = 36_500;
 const PULL_MESSAGES_MAX: i64 = 65_536 * 2 / 3;
 
 pub(super) static RULES: &[(&str, Rule)] = &[
+    ("issuer", Rule::Issuers),
     ("service.environment", Rule::Text(LABEL)),
     ("service.shutdown_grace_ms", Rule::Integer(1_000, 600_000)),
     ("nats.url", Rule::Text(NATS_URL)),
@@ -174,7 +177,7 @@ impl Rule {
         let holds = match (self, value) {
             (Self::Integer(min, max), Value::Integer(n)) => (*min..=*max).contains(n),
             (Self::Limit(max), Value::Integer(n)) => *n == -1 || (1..=*max).contains(n),
-            (Self::Toggle, Value::Boolean(_)) => true,
+            (Self::Toggle, Value::Boolean(_)) | (Self::Issuers, _) => true,
             (Self::OneOf(choices), Value::String(text)) => choices.contains(&text.as_str()),
             (Self::Text(form), Value::String(text)) => (form.holds)(text),
             (Self::Texts(form), Value::Array(list)) => {
@@ -195,6 +198,7 @@ impl Rule {
             Self::Toggle => "true or false".to_owned(),
             Self::OneOf(choices) => choices.join(" or "),
             Self::Text(form) => form.must.to_owned(),
+            Self::Issuers => "versions, each under a line [[issuer]]".to_owned(),
             Self::Texts(form) => format!("a list, not empty, each of it {}", form.must),
         }
     }
@@ -206,11 +210,13 @@ impl Rule {
         let read = match self {
             Self::Integer(..) | Self::Limit(_) => number(),
             Self::Toggle => text.trim().parse().ok().map(Value::Boolean),
-            Self::Texts(_) if text.trim_start().starts_with('[') => text.parse().ok(),
+            Self::Texts(_) | Self::Issuers if text.trim_start().starts_with('[') => {
+                text.parse().ok()
+            }
             Self::Texts(_) => Some(
                 text.split(',').map(|part| Value::from(part.trim())).collect::<Vec<_>>().into(),
             ),
-            Self::OneOf(_) | Self::Text(_) => None,
+            Self::OneOf(_) | Self::Text(_) | Self::Issuers => None,
         };
         read.unwrap_or_else(|| text.into())
     }

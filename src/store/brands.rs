@@ -6,7 +6,7 @@ use billing::ids::{BrandId, Predicate};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgExecutor, Row};
+use sqlx::{FromRow, PgConnection, PgExecutor, Row};
 
 use super::Error;
 
@@ -94,6 +94,36 @@ pub async fn ensure(
     .fetch_all(executor)
     .await?;
     Ok(brands)
+}
+
+/// The brand named `id`.
+///
+/// # Errors
+/// If the database is away.
+pub async fn find(executor: impl PgExecutor<'_>, id: &BrandId) -> Result<Option<Brand>, Error> {
+    Ok(sqlx::query_as(
+        "select brand_no, brand_id, zone, parked_at is not null as is_parked from brand \
+         where brand_id = $1",
+    )
+    .bind(id.as_str())
+    .fetch_optional(executor)
+    .await?)
+}
+
+/// Locks a brand's row until the end of the transaction, against others who change what is recorded
+/// of it. Metering, which only refers to the row, does not wait.
+///
+/// # Errors
+/// If the database is away, or there is no such brand.
+pub async fn lock(connection: &mut PgConnection, id: &BrandId) -> Result<Brand, Error> {
+    let brand = sqlx::query_as(
+        "select brand_no, brand_id, zone, parked_at is not null as is_parked from brand \
+         where brand_id = $1 for no key update",
+    )
+    .bind(id.as_str())
+    .fetch_optional(connection)
+    .await?;
+    brand.ok_or_else(|| Error::Corrupt(format!("there is no brand {id}")))
 }
 
 /// The profiles of all brands, or of the one named `id`, by id.

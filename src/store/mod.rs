@@ -3,32 +3,39 @@
 //! [`commit`] is the one transaction that moves the cursor; everything else reads, or writes what is
 //! not metering (brands, predicates, request rows).
 
+pub mod assignments;
 pub mod audit;
 pub mod audit_runs;
 pub mod backoff;
 pub mod brands;
+pub mod catalog;
 pub mod commit;
 pub mod conflicts;
 pub mod conservation;
 pub mod copy;
 pub mod corrections;
 pub mod cursor;
+pub mod distinct;
 pub mod epochs;
 pub mod gaps;
 pub mod keys;
 pub mod ledger;
 pub mod lock;
 pub mod parking;
+pub mod period_usage;
 pub mod plan_file;
 pub mod plans;
 pub mod positions;
+pub mod profiles;
 pub mod rejections;
 pub mod repair;
 pub mod requests;
 pub mod sealing;
 pub mod segments;
+pub mod unassigned;
 pub mod unpriced;
 pub mod usage;
+pub mod waivers;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -33,7 +33,7 @@ pub struct Row {
     pub last_day: NaiveDate,
 }
 
-/// The usage of `kinds` from the usage day `from` on and before `until`, by brand, predicate and
+/// The usage of `kinds` of all brands, or of those with these numbers, from the usage day `from` on and before `until`, by brand, predicate and
 /// result.
 ///
 /// # Errors
@@ -41,6 +41,7 @@ pub struct Row {
 pub async fn usage(
     pool: &PgPool,
     kinds: &[Kind],
+    brands: Option<&[i32]>,
     from: Option<NaiveDate>,
     until: Option<NaiveDate>,
 ) -> Result<Vec<Row>, Error> {
@@ -48,10 +49,10 @@ pub async fn usage(
         kinds.iter().partition(|kind| kind.carries.is_some());
     let mut rows = Vec::new();
     if !whole.is_empty() {
-        rows.extend(of_usage_days(pool, &whole, from, until).await?);
+        rows.extend(of_usage_days(pool, &whole, brands, from, until).await?);
     }
     if !some.is_empty() {
-        rows.extend(of_ledger(pool, &some, from, until).await?);
+        rows.extend(of_ledger(pool, &some, brands, from, until).await?);
     }
     Ok(rows)
 }
@@ -59,6 +60,7 @@ pub async fn usage(
 async fn of_usage_days(
     pool: &PgPool,
     kinds: &[Kind],
+    brands: Option<&[i32]>,
     from: Option<NaiveDate>,
     until: Option<NaiveDate>,
 ) -> Result<Vec<Row>, Error> {
@@ -72,12 +74,14 @@ async fn of_usage_days(
          join brand b using (brand_no) join predicate p using (predicate_no) \
          where u.receipts > u.voided and ($3::date is null or u.usage_day >= $3) \
             and ($4::date is null or u.usage_day < $4) \
+            and ($5::int[] is null or u.brand_no = any($5)) \
          group by 1, 2, 3",
     )
     .bind(kinds.iter().map(|kind| kind.predicate_no).collect::<Vec<_>>())
     .bind(kinds.iter().map(|kind| kind.result).collect::<Vec<_>>())
     .bind(from)
     .bind(until)
+    .bind(brands)
     .fetch_all(pool)
     .await?)
 }
@@ -85,6 +89,7 @@ async fn of_usage_days(
 async fn of_ledger(
     pool: &PgPool,
     kinds: &[Kind],
+    brands: Option<&[i32]>,
     from: Option<NaiveDate>,
     until: Option<NaiveDate>,
 ) -> Result<Vec<Row>, Error> {
@@ -103,6 +108,7 @@ async fn of_ledger(
                 and k.has_supplier = (l.supplier is not null) \
          join brand b using (brand_no) join predicate p on p.predicate_no = l.predicate_no \
          where ($5::date is null or l.usage_day >= $5) and ($6::date is null or l.usage_day < $6) \
+            and ($7::int[] is null or l.brand_no = any($7)) \
          group by 1, 2, 3 having sum(case l.source when 4 then -1 else 1 end) > 0",
     )
     .bind(kinds.iter().map(|kind| kind.predicate_no).collect::<Vec<_>>())
@@ -111,6 +117,7 @@ async fn of_ledger(
     .bind(carries(|carries| carries.supplier))
     .bind(from)
     .bind(until)
+    .bind(brands)
     .fetch_all(pool)
     .await?)
 }

@@ -3,7 +3,7 @@
 use billing::ids::BrandId;
 use chrono::NaiveDate;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, FromRow, PgPool, Row};
+use sqlx::{AssertSqlSafe, FromRow, PgExecutor, Row};
 
 use super::Error;
 
@@ -144,11 +144,35 @@ impl FromRow<'_, PgRow> for UsageRow {
 ///
 /// # Errors
 /// If the database is away.
-pub async fn query(pool: &PgPool, query: &Query) -> Result<Vec<UsageRow>, Error> {
+pub async fn query(executor: impl PgExecutor<'_>, query: &Query) -> Result<Vec<UsageRow>, Error> {
     Ok(sqlx::query_as(AssertSqlSafe(query.statement()))
         .bind(query.brand.as_ref().map(BrandId::as_str))
         .bind(query.from)
         .bind(query.until)
-        .fetch_all(pool)
+        .fetch_all(executor)
         .await?)
+}
+
+/// The last usage day of a brand.
+///
+/// # Errors
+/// If the database is away.
+pub async fn last_day(
+    executor: impl PgExecutor<'_>,
+    brand_no: i32,
+) -> Result<Option<NaiveDate>, Error> {
+    let query = "select max(usage_day) from usage_day where brand_no = $1 and receipts > 0";
+    Ok(sqlx::query_scalar(query).bind(brand_no).fetch_one(executor).await?)
+}
+
+/// The first usage day of a brand.
+///
+/// # Errors
+/// If the database is away.
+pub async fn first_day(
+    executor: impl PgExecutor<'_>,
+    brand_no: i32,
+) -> Result<Option<NaiveDate>, Error> {
+    let query = "select min(usage_day) from usage_day where brand_no = $1 and receipts > 0";
+    Ok(sqlx::query_scalar(query).bind(brand_no).fetch_one(executor).await?)
 }

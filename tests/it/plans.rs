@@ -222,9 +222,18 @@ async fn a_preview_takes_the_version_in_force_on_the_first_day() {
     engine.stop().await;
     let net_total = || {
         let preview = world.prooftally(&[
-            "invoices", "preview", "--brand", "acme", "--period", "2026-03", "--output", "json",
+            "invoices",
+            "preview",
+            "--brand",
+            "acme",
+            "--period",
+            "2026-03",
+            "--plan",
+            "zkdpp-standard",
+            "--output",
+            "json",
         ]);
-        rows(&preview).as_array().unwrap().last().unwrap()["amount"].clone()
+        rows(&preview)["net_total"].clone()
     };
     let apply = |day: &str| {
         let answer = world.prooftally(&["plans", "apply", &file, "--effective-from", day]);

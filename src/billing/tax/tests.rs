@@ -134,3 +134,22 @@ fn a_treatment_is_consistent() {
         assert_eq!(Category::from_code(category.code()), Some(category));
     }
 }
+
+#[test]
+fn the_treatment_of_a_day_is_the_last_one_that_began() {
+    let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+    let dated = |from, rate| {
+        let rate = Decimal::from_str_exact(rate).unwrap();
+        let treatment = Treatment::new(Category::Standard, rate, None).unwrap();
+        Dated { from: day(from), treatment }
+    };
+    // The third one corrects the second.
+    let versions =
+        [dated("2026-01-01", "19"), dated("2026-07-01", "61"), dated("2026-07-01", "16")];
+    let rate = |on| in_force(&versions, day(on)).map(|found| found.rate_percent().to_string());
+    assert_eq!(rate("2025-12-31"), None);
+    assert_eq!(rate("2026-01-01").as_deref(), Some("19"));
+    assert_eq!(rate("2026-06-30").as_deref(), Some("19"));
+    assert_eq!(rate("2026-07-01").as_deref(), Some("16"));
+    assert_eq!(in_force(&[], day("2026-01-01")), None);
+}

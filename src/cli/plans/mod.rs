@@ -28,7 +28,8 @@ pub enum Plans {
     Show(Show),
     /// Counted usage that no charge takes, by the version that prices its period
     Unpriced {
-        /// The plan; billing.default_plan if it is left out
+        /// Put all brands to this plan; if it is left out, each to that of its assignment, and those
+        /// without one to billing.default_plan
         #[arg(long, value_name = "NAME")]
         plan: Option<String>,
     },
@@ -90,7 +91,7 @@ impl Plans {
 }
 
 /// The text of a file that a person named.
-fn read(file: &Path) -> Result<String, Problem> {
+pub fn read(file: &Path) -> Result<String, Problem> {
     read_at_most(file, FILE_BYTES_MAX).map_err(|error| {
         let text = format!("{} cannot be read: {error}", file.display());
         match error.kind() {

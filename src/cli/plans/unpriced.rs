@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
+use billing::assignment::Timeline;
 use billing::ids::{self, Predicate};
+use billing::period::Period;
 use billing::plan::{Plan, UsageKind};
 use chrono::NaiveDate;
 
@@ -13,44 +15,105 @@ use crate::cli::{Problem, invoices};
 use crate::config::Config;
 use crate::store::brands::{self, NumberedPredicate};
 use crate::store::unpriced::{self, Carries, Kind, Row};
-use crate::store::{Error, Store};
+use crate::store::{Error, Store, assignments, catalog, usage};
 
-/// Prints it, by brand, predicate and result. Each usage day is put to the version that prices its
-/// period, and days before the first version to the plan's file.
+/// Prints it, by brand, predicate and result. Brands with assignments are put to the plans of their
+/// periods. The others, and all if a plan is named, are put to one plan by the calendar: each usage day
+/// to the version that prices its month, and days before the first version to the plan's file.
 pub async fn unpriced(
     config: &Config,
     store: &Store,
     name: Option<String>,
     output: Output,
 ) -> anyhow::Result<()> {
-    let name = name.unwrap_or_else(|| config.billing.default_plan.clone());
-    let reigns = versions::reigns(store, &name).await?;
     let predicates = brands::predicates(&store.pool).await?;
     let mut found = BTreeMap::new();
-    let file = plan_of_file(config, &name)?;
+    let mut without_plan: Option<Vec<i32>> = None;
+    if name.is_none() {
+        let assigned = by_assignment(store, &predicates, &mut found).await?;
+        let all = brands::all(&store.pool).await?.into_iter().map(|brand| brand.no);
+        without_plan = Some(all.filter(|no| !assigned.contains(no)).collect());
+    }
+    if without_plan.as_ref().is_none_or(|brands| !brands.is_empty()) {
+        let name = name.unwrap_or_else(|| config.billing.default_plan.clone());
+        by_calendar(config, store, &name, without_plan.as_deref(), &predicates, &mut found).await?;
+    }
+    if output == Output::Table && found.is_empty() {
+        eprintln!("all usage has a price");
+        return Ok(());
+    }
+    listing(&found).print(output)
+}
+
+/// Collects what the plans of the brands' own periods do not price; returns those brands.
+async fn by_assignment(
+    store: &Store,
+    predicates: &[NumberedPredicate],
+    found: &mut Found,
+) -> anyhow::Result<Vec<i32>> {
+    let mut connection = store.pool.acquire().await.map_err(Error::from)?;
+    let catalog = catalog::read(&mut *connection).await?;
+    let timelines = assignments::timelines(&mut connection, &catalog, None).await?;
+    for (brand_no, timeline) in &timelines {
+        let last = usage::last_day(&mut *connection, *brand_no).await?;
+        let Some(end) = last.and_then(|last| last.succ_opt()) else { continue };
+        for (period, name, version) in stretches(timeline, end) {
+            let kinds = kinds(catalog.plan(name, version), predicates)?;
+            let (from, until) = (Some(period.start()), Some(period.end()));
+            let brands = Some(std::slice::from_ref(brand_no));
+            collect(found, unpriced::usage(&store.pool, &kinds, brands, from, until).await?);
+        }
+    }
+    Ok(timelines.into_keys().collect())
+}
+
+/// The periods that begin before `end`, those of one version that follow each other put together.
+fn stretches(timeline: &Timeline, end: NaiveDate) -> Vec<(Period, &str, i32)> {
+    let mut found: Vec<(Period, &str, i32)> = Vec::new();
+    for one in timeline.periods_before(end) {
+        let (period, name) = (one.slot.period, one.assignment.plan.as_str());
+        match found.last_mut() {
+            Some((last, plan, version))
+                if *plan == name && *version == one.version && last.end() == period.start() =>
+            {
+                *last = Period::new(last.start(), period.end()).unwrap_or(*last);
+            }
+            _ => found.push((period, name, one.version)),
+        }
+    }
+    found
+}
+
+/// Collects what the versions of one plan do not price, by the calendar.
+async fn by_calendar(
+    config: &Config,
+    store: &Store,
+    name: &str,
+    brands: Option<&[i32]>,
+    predicates: &[NumberedPredicate],
+    found: &mut Found,
+) -> anyhow::Result<()> {
+    let reigns = versions::reigns(store, name).await?;
+    let file = plan_of_file(config, name)?;
     if file.is_none() && reigns.is_empty() {
         let text = format!("there is no plan {name}: none was applied, and it has no file");
         return Err(Problem::NotFound(text).into());
     }
     // Days before the first version have the file's plan; without one all of their usage counts.
     let until = reigns.iter().map(|reign| reign.first_day).min();
-    let before = kinds(file.as_ref(), &predicates)?;
-    collect(&mut found, unpriced::usage(&store.pool, &before, None, until).await?);
+    let before = kinds(file.as_ref(), predicates)?;
+    collect(found, unpriced::usage(&store.pool, &before, brands, None, until).await?);
     for (at, reign) in reigns.iter().enumerate() {
         // A later version that begins no later leaves this one nothing to price.
         let until = reigns[at + 1..].iter().map(|later| later.first_day).min();
         if until.is_some_and(|until| until <= reign.first_day) {
             continue;
         }
-        let kinds = kinds(Some(&reign.plan), &predicates)?;
-        let rows = unpriced::usage(&store.pool, &kinds, Some(reign.first_day), until).await?;
-        collect(&mut found, rows);
+        let kinds = kinds(Some(&reign.plan), predicates)?;
+        let from = Some(reign.first_day);
+        collect(found, unpriced::usage(&store.pool, &kinds, brands, from, until).await?);
     }
-    if output == Output::Table && found.is_empty() {
-        eprintln!("plan {name} prices all usage");
-        return Ok(());
-    }
-    listing(&found).print(output)
+    Ok(())
 }
 
 /// The plan in the file of that name; `None` if there is no such file.

@@ -1,5 +1,6 @@
 //! What a configuration is made of, and that the files in `config/` say what is true.
 
+mod issuers;
 mod refusals;
 mod secrets;
 
@@ -170,6 +171,20 @@ fn the_files_of_environments_load() {
         [nats.origin] replicas = 1 # config/development.toml
         [nats.mirror] replicas = 1 # config/development.toml
         [telemetry] log_filter = "info,prooftally=debug" # config/development.toml
+        [[issuer]] # config/development.toml city = "Berlin"
+        [[issuer]] # config/development.toml contact_email = "billing@development.example"
+        [[issuer]] # config/development.toml contact_name = "Nobody"
+        [[issuer]] # config/development.toml contact_phone = "+49 30 0000000"
+        [[issuer]] # config/development.toml country = "DE"
+        [[issuer]] # config/development.toml electronic_address = "billing@development.example"
+        [[issuer]] # config/development.toml electronic_scheme = "EM"
+        [[issuer]] # config/development.toml from = "2020-01-01"
+        [[issuer]] # config/development.toml iban = "DE89370400440532013000"
+        [[issuer]] # config/development.toml legal_name = "ZK-DPP Development"
+        [[issuer]] # config/development.toml postcode = "10117"
+        [[issuer]] # config/development.toml street = "Teststraße 1"
+        [[issuer]] # config/development.toml vat_id = "DE123456789"
+        [[issuer]] # config/development.toml zone = "Europe/Berlin"
     "#]]
     .assert_eq(&changes(&load(Some(&file), &[]).unwrap()).replace(&configs, "config"));
 }

@@ -26,7 +26,7 @@ fn unknown_names_are_refused_with_the_one_that_was_meant() {
             - unknown variable PROOFTALLY__LISTEN: did you mean PROOFTALLY__ADMIN__LISTEN?
             - unknown variable PROOFTALLY__NATS__ORIGIN__QQ: after PROOFTALLY__NATS__ORIGIN__ comes one of NAME, SUBJECTS, MESSAGES_MAX, BYTES_MAX, AGE_MAX_DAYS, REPLICAS
             - unknown variable PROOFTALLY__NATS__URLL: did you mean PROOFTALLY__NATS__URL?
-            - unknown variable PROOFTALLY__QQ__X: after PROOFTALLY__ comes one of SERVICE, NATS, INTAKE, DATABASE, BRANDS, SUPERVISION, AUDIT, BILLING, ADMIN, TELEMETRY
+            - unknown variable PROOFTALLY__QQ__X: after PROOFTALLY__ comes one of ISSUER, SERVICE, NATS, INTAKE, DATABASE, BRANDS, LEDGER, SUPERVISION, AUDIT, BILLING, ADMIN, TELEMETRY
         "#]],
     );
     check(
@@ -36,7 +36,7 @@ fn unknown_names_are_refused_with_the_one_that_was_meant() {
             the configuration is refused:
             - unknown section `nats.mirors` in config.toml: did you mean `nats.mirror`?
             - unknown key `nats.subjects.qqqqq` in config.toml: [nats.subjects] has verified, failed
-            - unknown key `zzz` in config.toml: there are the sections service, nats, intake, database, brands, supervision, audit, billing, admin, telemetry
+            - unknown key `zzz` in config.toml: there are the sections issuer, service, nats, intake, database, brands, ledger, supervision, audit, billing, admin, telemetry
         "#]],
     );
     check(

@@ -1,0 +1,307 @@
+//! Assignments: which plan a brand has from which day. Rows are added and never changed.
+
+use std::collections::BTreeMap;
+
+use billing::assignment::{self, Assignment, Limits, Refusal, Taken, Timeline};
+use billing::ids::BrandId;
+use billing::period::{Anchor, Change};
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
+
+use super::brands::{self, Brand};
+use super::catalog::{self, Catalog};
+use super::{Error, usage, waivers};
+
+/// Most assignments of one brand.
+pub const ASSIGNMENTS_MAX: usize = 1_000;
+
+/// An assignment as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Record {
+    pub assignment_no: i64,
+    pub brand_no: i32,
+    pub brand_id: String,
+    pub plan_name: String,
+    pub from_day: NaiveDate,
+    pub until_day: Option<NaiveDate>,
+    /// The day from which periods are counted; `None` for the calendar.
+    pub anchor_day: Option<NaiveDate>,
+    pub is_split: bool,
+    pub because: Option<String>,
+    pub made_at: DateTime<Utc>,
+    pub made_by: String,
+}
+
+impl Record {
+    fn assignment(&self) -> Assignment {
+        Assignment {
+            no: self.assignment_no,
+            plan: self.plan_name.clone(),
+            anchor: self.anchor_day.map_or(Anchor::Calendar, Anchor::Anniversary),
+            change: if self.is_split { Change::Split } else { Change::NextPeriod },
+            from: self.from_day,
+            until: self.until_day,
+        }
+    }
+}
+
+/// Something that was done to a brand's assignments.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Act {
+    pub made_at: DateTime<Utc>,
+    pub made_by: String,
+    pub brand_id: String,
+    pub assignment_no: i64,
+    /// `created`, `ended`, `withdrawn` or `replaced`.
+    pub act: String,
+    pub plan_name: String,
+    pub from_day: NaiveDate,
+    pub until_day: Option<NaiveDate>,
+    /// The assignment that took over.
+    pub replaced_by: Option<i64>,
+    pub because: Option<String>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct New {
+    pub plan: String,
+    pub from: NaiveDate,
+    pub until: Option<NaiveDate>,
+    pub anchor: Anchor,
+    pub change: Change,
+    pub because: Option<String>,
+}
+
+/// Why something is refused that the brand's other assignments or the plans stand against.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error(transparent)]
+    Place(#[from] Refusal),
+    #[error(transparent)]
+    Timeline(#[from] assignment::Error),
+    #[error("the brand has {ASSIGNMENTS_MAX} assignments, which is the most that one may have")]
+    TooMany,
+}
+
+/// An assignment that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    pub no: i64,
+    /// The one that it took over from, which now ends on its first day.
+    pub replaced: Option<i64>,
+}
+
+/// The assignments of all brands, or of one, by brand and day; withdrawn ones too.
+///
+/// # Errors
+/// If the database is away.
+pub async fn records(
+    executor: impl PgExecutor<'_>,
+    brand_no: Option<i32>,
+) -> Result<Vec<Record>, Error> {
+    Ok(sqlx::query_as(
+        "select a.*, b.brand_id from assignment_now a join brand b using (brand_no) \
+         where $1::int is null or a.brand_no = $1 \
+         order by b.brand_id, a.from_day, a.assignment_no",
+    )
+    .bind(brand_no)
+    .fetch_all(executor)
+    .await?)
+}
+
+/// Everything that was done to assignments, oldest first.
+///
+/// # Errors
+/// If the database is away.
+pub async fn history(
+    executor: impl PgExecutor<'_>,
+    brand_no: Option<i32>,
+) -> Result<Vec<Act>, Error> {
+    Ok(sqlx::query_as(
+        "select h.*, b.brand_id from ( \
+            select made_at, made_by, brand_no, assignment_no, 'created' as act, plan_name, from_day, \
+                until_day, null::bigint as replaced_by, because, 0::bigint as end_no \
+            from assignment \
+            union all \
+            select e.made_at, e.made_by, a.brand_no, a.assignment_no, \
+                case when e.replaced_by is not null then 'replaced' \
+                     when e.until_day <= a.from_day then 'withdrawn' else 'ended' end, \
+                a.plan_name, a.from_day, e.until_day, e.replaced_by, e.because, e.end_no \
+            from assignment_end e join assignment a using (assignment_no) \
+         ) h join brand b using (brand_no) \
+         where $1::int is null or h.brand_no = $1 \
+         order by h.made_at, h.end_no, h.assignment_no",
+    )
+    .bind(brand_no)
+    .fetch_all(executor)
+    .await?)
+}
+
+/// The timelines of all brands that have assignments, or of one brand.
+///
+/// # Errors
+/// If the database is away, or what it holds contradicts itself.
+pub async fn timelines(
+    connection: &mut PgConnection,
+    catalog: &Catalog,
+    brand_no: Option<i32>,
+) -> Result<BTreeMap<i32, Timeline>, Error> {
+    let mut by_brand: BTreeMap<i32, Vec<Assignment>> = BTreeMap::new();
+    for record in records(connection, brand_no).await? {
+        by_brand.entry(record.brand_no).or_default().push(record.assignment());
+    }
+    let timeline = |(brand_no, assignments)| {
+        let timeline = Timeline::new(assignments, &catalog.versions)
+            .map_err(|error| Error::Corrupt(format!("brand number {brand_no}: {error}")))?;
+        Ok((brand_no, timeline))
+    };
+    by_brand.into_iter().map(timeline).collect()
+}
+
+/// Assigns a plan. An open assignment that holds on the first day ends there.
+///
+/// # Errors
+/// If the database is away; the inner error says why it is refused.
+pub async fn create(
+    pool: &PgPool,
+    brand: &BrandId,
+    new: &New,
+    now: DateTime<Utc>,
+    by: &str,
+) -> Result<Result<Made, Refused>, Error> {
+    let mut transaction = pool.begin().await?;
+    let held = Held::lock(&mut transaction, brand, now).await?;
+    let catalog = catalog::read(&mut *transaction).await?;
+    let replaced = match held.place(new, &catalog) {
+        Ok(replaced) => replaced,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let anchor = match new.anchor {
+        Anchor::Calendar => None,
+        Anchor::Anniversary(day) => Some(day),
+    };
+    let no: i64 = sqlx::query_scalar(
+        "insert into assignment \
+            (brand_no, plan_name, from_day, until_day, anchor_day, is_split, because, made_by) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8) returning assignment_no",
+    )
+    .bind(held.brand.no)
+    .bind(&new.plan)
+    .bind(new.from)
+    .bind(new.until)
+    .bind(anchor)
+    .bind(new.change == Change::Split)
+    .bind(&new.because)
+    .bind(by)
+    .fetch_one(&mut *transaction)
+    .await?;
+    if let Some(replaced) = replaced {
+        insert_end(&mut transaction, replaced, new.from, Some(no), None, by).await?;
+    }
+    transaction.commit().await?;
+    Ok(Ok(Made { no, replaced }))
+}
+
+/// Lets an assignment end on `until`, its first day without; on its first day it is withdrawn.
+///
+/// # Errors
+/// If the database is away; the inner error says why it is refused.
+pub async fn end(
+    pool: &PgPool,
+    brand: &BrandId,
+    no: i64,
+    until: NaiveDate,
+    because: &str,
+    now: DateTime<Utc>,
+    by: &str,
+) -> Result<Result<(), Refused>, Error> {
+    let mut transaction = pool.begin().await?;
+    let held = Held::lock(&mut transaction, brand, now).await?;
+    if let Err(refusal) = assignment::check_end(&held.taken(), no, until, held.limits) {
+        return Ok(Err(refusal.into()));
+    }
+    insert_end(&mut transaction, no, until, None, Some(because), by).await?;
+    transaction.commit().await?;
+    Ok(Ok(()))
+}
+
+async fn insert_end(
+    connection: &mut PgConnection,
+    no: i64,
+    until: NaiveDate,
+    replaced_by: Option<i64>,
+    because: Option<&str>,
+    by: &str,
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into assignment_end (assignment_no, until_day, replaced_by, because, made_by) \
+         values ($1, $2, $3, $4, $5)",
+    )
+    .bind(no)
+    .bind(until)
+    .bind(replaced_by)
+    .bind(because)
+    .bind(by)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The days of a brand that are taken, while its row is locked.
+pub(super) struct Held {
+    pub(super) brand: Brand,
+    assignments: Vec<Assignment>,
+    waivers: Vec<assignment::Stretch>,
+    limits: Limits,
+}
+
+impl Held {
+    /// Locks the brand's row, so that nobody else places anything meanwhile. Metering, which only
+    /// refers to the row, does not wait for this.
+    pub(super) async fn lock(
+        connection: &mut PgConnection,
+        brand: &BrandId,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        let brand = brands::lock(&mut *connection, brand).await?;
+        let records = records(&mut *connection, Some(brand.no)).await?;
+        let waivers = waivers::standing(&mut *connection, Some(brand.no)).await?;
+        let today = billing::usage::usage_day(now, brand.zone);
+        let first = usage::first_day(&mut *connection, brand.no).await?;
+        // No invoice can be finalized yet, so every day is open.
+        let limits =
+            Limits { earliest: first.map_or(today, |first| first.min(today)), open_from: None };
+        let assignments = records.iter().map(Record::assignment).collect();
+        let waivers = waivers.iter().map(waivers::Record::stretch).collect();
+        Ok(Self { brand, assignments, waivers, limits })
+    }
+
+    pub(super) fn taken(&self) -> Taken<'_> {
+        Taken { assignments: &self.assignments, waivers: &self.waivers }
+    }
+
+    /// Checks where `new` stands among the others, and that each of its days has a price.
+    fn place(&self, new: &New, catalog: &Catalog) -> Result<Option<i64>, Refused> {
+        if self.assignments.len() >= ASSIGNMENTS_MAX {
+            return Err(Refused::TooMany);
+        }
+        let replaced = assignment::check_new(&self.taken(), new.from, new.until, self.limits)?;
+        let mut after = self.assignments.clone();
+        for one in &mut after {
+            if Some(one.no) == replaced {
+                one.until = Some(new.from);
+            }
+        }
+        after.push(Assignment {
+            no: i64::MAX,
+            plan: new.plan.clone(),
+            anchor: new.anchor,
+            change: new.change,
+            from: new.from,
+            until: new.until,
+        });
+        Timeline::new(after, &catalog.versions)?;
+        Ok(replaced)
+    }
+}

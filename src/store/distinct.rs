@@ -1,0 +1,90 @@
+//! Distinct products and suppliers, exact, from the ledger. It is read only for the predicates of which
+//! a plan counts them.
+
+use billing::period::Period;
+use billing::plan::Meter;
+use sqlx::{AssertSqlSafe, FromRow, PgExecutor};
+
+use super::Error;
+
+/// Receipts of a brand in a period that are alike in what matters to a plan with distinct meters.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Kind {
+    pub predicate_no: i32,
+    /// The billed result.
+    pub result: bool,
+    pub has_product: bool,
+    pub has_supplier: bool,
+    pub receipts: i64,
+}
+
+/// What counts now: not what takes an entry back, nor what was taken back.
+const COUNTS: &str = "l.source <> 4 and not exists ( \
+    select from correction c where c.of_entry = l.entry and c.kind = 'void')";
+
+/// The receipts of these predicates by kind.
+///
+/// # Errors
+/// If the database is away.
+pub async fn kinds(
+    executor: impl PgExecutor<'_>,
+    brand_no: i32,
+    period: Period,
+    predicates: &[i32],
+) -> Result<Vec<Kind>, Error> {
+    let statement = format!(
+        "select predicate_no, coalesce(result, true) as result, product is not null as has_product, \
+            supplier is not null as has_supplier, count(*) as receipts \
+         from ledger l \
+         where brand_no = $1 and usage_day >= $2 and usage_day < $3 and predicate_no = any($4) \
+            and {COUNTS} group by 1, 2, 3, 4"
+    );
+    Ok(sqlx::query_as(AssertSqlSafe(statement))
+        .bind(brand_no)
+        .bind(period.start())
+        .bind(period.end())
+        .bind(predicates)
+        .fetch_all(executor)
+        .await?)
+}
+
+/// How many values the receipts of `kinds` have of what `meter` counts.
+///
+/// # Errors
+/// If the database is away.
+pub async fn values(
+    executor: impl PgExecutor<'_>,
+    brand_no: i32,
+    period: Period,
+    meter: Meter,
+    kinds: &[&Kind],
+) -> Result<i64, Error> {
+    let column = match meter {
+        Meter::DistinctProducts => "product",
+        Meter::DistinctSuppliers => "supplier",
+        Meter::Receipts => return Ok(kinds.iter().map(|kind| kind.receipts).sum()),
+    };
+    // The column's name is one of the two above. A hashed `distinct` is much faster than a sorted
+    // `count(distinct …)`.
+    let statement = format!(
+        "select count(*) from (select distinct l.{column} \
+            from ledger l \
+            join unnest($4::int[], $5::bool[], $6::bool[], $7::bool[]) \
+                as k (predicate_no, result, has_product, has_supplier) \
+                on k.predicate_no = l.predicate_no and k.result = coalesce(l.result, true) \
+                    and k.has_product = (l.product is not null) \
+                    and k.has_supplier = (l.supplier is not null) \
+            where l.brand_no = $1 and l.usage_day >= $2 and l.usage_day < $3 and {COUNTS}) found"
+    );
+    let column = |what: fn(&Kind) -> bool| kinds.iter().map(|kind| what(kind)).collect::<Vec<_>>();
+    Ok(sqlx::query_scalar(AssertSqlSafe(statement))
+        .bind(brand_no)
+        .bind(period.start())
+        .bind(period.end())
+        .bind(kinds.iter().map(|kind| kind.predicate_no).collect::<Vec<_>>())
+        .bind(column(|kind| kind.result))
+        .bind(column(|kind| kind.has_product))
+        .bind(column(|kind| kind.has_supplier))
+        .fetch_one(executor)
+        .await?)
+}

@@ -1,0 +1,183 @@
+//! The usage of one brand in one period, as a plan wants to see it: from the usage rows, and from the
+//! ledger only for the predicates of which the plan counts distinct products or suppliers.
+
+use billing::draft::{Distinct, Usage};
+use billing::exact::Overflow;
+use billing::ids::Predicate;
+use billing::period::Period;
+use billing::plan::{Meter, Plan, UsageKind};
+use billing::projection::Passed;
+use sqlx::PgConnection;
+
+use super::brands::{self, Brand, NumberedPredicate};
+use super::usage::{Dimension, Query, query as query_usage};
+use super::{Error, distinct};
+
+/// What a draft is computed from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeriodUsage {
+    rows: Vec<Row>,
+    pub distinct: Vec<Distinct>,
+    /// True if the ledger was read.
+    pub reads_ledger: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row {
+    predicate: String,
+    result: bool,
+    has_product: bool,
+    has_supplier: bool,
+    receipts: u64,
+}
+
+impl PeriodUsage {
+    /// The usage rows.
+    ///
+    /// # Errors
+    /// If a predicate cannot be read.
+    pub fn usage(&self) -> Result<Vec<Usage<'_>>, Error> {
+        self.rows.iter().map(usage).collect()
+    }
+
+    /// The usage that the period would have at its end if its days went on like those that have
+    /// passed. Distinct values are projected like receipts, which is too many where they come back.
+    ///
+    /// # Errors
+    /// If a number does not fit.
+    pub fn projected(mut self, passed: Passed) -> Result<Self, Overflow> {
+        for row in &mut self.rows {
+            row.receipts = passed.project(row.receipts)?;
+        }
+        for distinct in &mut self.distinct {
+            distinct.values = passed.project(distinct.values)?;
+        }
+        Ok(self)
+    }
+}
+
+fn usage(row: &Row) -> Result<Usage<'_>, Error> {
+    let Row { predicate, result, has_product, has_supplier, receipts } = row;
+    let corrupt = || Error::Corrupt(format!("predicate {predicate:?} cannot be read"));
+    let kind = UsageKind {
+        predicate: Predicate::parse(predicate).ok_or_else(corrupt)?,
+        result: *result,
+        has_product: *has_product,
+        has_supplier: *has_supplier,
+    };
+    Ok(Usage { kind, receipts: *receipts })
+}
+
+/// Reads the usage of `days`, in the caller's snapshot.
+///
+/// # Errors
+/// If the database is away, or what it holds cannot be read.
+pub async fn read(
+    snapshot: &mut PgConnection,
+    brand: &Brand,
+    days: Period,
+    plan: &Plan,
+) -> Result<PeriodUsage, Error> {
+    let mut found = PeriodUsage::default();
+    let query = Query {
+        by: vec![Dimension::Predicate, Dimension::Result],
+        brand: Some(brand.id.clone()),
+        from: Some(days.start()),
+        until: Some(days.end()),
+    };
+    for row in query_usage(&mut *snapshot, &query).await? {
+        found.rows.push(Row {
+            predicate: row.predicate.unwrap_or_default(),
+            result: row.result.unwrap_or(true),
+            has_product: true,
+            has_supplier: true,
+            receipts: counted(row.receipts)?,
+        });
+    }
+    if plan.terms().charges.iter().any(|charge| charge.meter != Meter::Receipts) {
+        found.rows.retain(|row| row.receipts > 0);
+        count_distinct(snapshot, brand, days, plan, &mut found).await?;
+    }
+    Ok(found)
+}
+
+fn counted(receipts: i64) -> Result<u64, Error> {
+    u64::try_from(receipts).map_err(|_| Error::Corrupt("usage counts below zero".to_owned()))
+}
+
+/// Replaces the rows of the predicates that a distinct meter may take by those of the ledger, and
+/// counts the values.
+async fn count_distinct(
+    snapshot: &mut PgConnection,
+    brand: &Brand,
+    days: Period,
+    plan: &Plan,
+    found: &mut PeriodUsage,
+) -> Result<(), Error> {
+    let mut numbered = brands::predicates(&mut *snapshot).await?;
+    let name = |one: &NumberedPredicate| format!("{}@{}", one.name, one.version);
+    numbered.retain(|one| {
+        let name = name(one);
+        found.rows.iter().any(|row| row.predicate == name) && is_counted_distinct(plan, &name)
+    });
+    if numbered.is_empty() {
+        return Ok(());
+    }
+    found.reads_ledger = true;
+    let numbers: Vec<i32> = numbered.iter().map(|one| one.predicate_no).collect();
+    let names: std::collections::BTreeMap<i32, String> =
+        numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
+    found.rows.retain(|row| !names.values().any(|name| *name == row.predicate));
+    let kinds = distinct::kinds(&mut *snapshot, brand.no, days, &numbers).await?;
+    for kind in &kinds {
+        found.rows.push(Row {
+            predicate: names.get(&kind.predicate_no).cloned().unwrap_or_default(),
+            result: kind.result,
+            has_product: kind.has_product,
+            has_supplier: kind.has_supplier,
+            receipts: counted(kind.receipts)?,
+        });
+    }
+    for (number, charge) in plan.numbered_charges() {
+        if charge.meter == Meter::Receipts {
+            continue;
+        }
+        let takes = |kind: &&distinct::Kind| {
+            let name = names.get(&kind.predicate_no).map_or("", String::as_str);
+            let kind = (kind.result, kind.has_product, kind.has_supplier);
+            taken_by(plan, name, kind) == Some(number)
+        };
+        let taken: Vec<&distinct::Kind> = kinds.iter().filter(takes).collect();
+        if !taken.is_empty() {
+            let values =
+                distinct::values(&mut *snapshot, brand.no, days, charge.meter, &taken).await?;
+            found.distinct.push(Distinct { charge: number, values: counted(values)? });
+        }
+    }
+    Ok(())
+}
+
+/// The charge that takes receipts of this predicate with this result, product and supplier.
+fn taken_by(plan: &Plan, predicate: &str, kind: (bool, bool, bool)) -> Option<u16> {
+    let (result, has_product, has_supplier) = kind;
+    let predicate = Predicate::parse(predicate)?;
+    plan.charge_for(&UsageKind { predicate, result, has_product, has_supplier })
+}
+
+/// True if some receipts of the predicate are counted by a distinct meter.
+fn is_counted_distinct(plan: &Plan, predicate: &str) -> bool {
+    let meter = |number: u16| {
+        plan.numbered_charges().find(|(other, _)| *other == number).map(|(_, charge)| charge.meter)
+    };
+    let both = [true, false];
+    both.into_iter().any(|result| {
+        // What carries everything goes to the first distinct charge, if it goes to any.
+        both.into_iter().any(|product| {
+            both.into_iter().any(|supplier| {
+                taken_by(plan, predicate, (result, product, supplier))
+                    .and_then(meter)
+                    .is_some_and(|meter| meter != Meter::Receipts)
+            })
+        })
+    })
+}

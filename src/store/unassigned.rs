@@ -1,0 +1,80 @@
+//! Usage without a plan, and how all usage of a brand is settled: assigned, waived or neither.
+
+use chrono::NaiveDate;
+use sqlx::{FromRow, PgExecutor};
+
+use super::Error;
+
+/// Usage on days without an assignment, from one assignment or waiver to the next.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Unassigned {
+    pub brand: String,
+    pub first_day: NaiveDate,
+    pub last_day: NaiveDate,
+    pub receipts: i64,
+}
+
+/// The receipts of a brand by how they are settled; the last three sum to the first.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Coverage {
+    pub brand: String,
+    pub counted: i64,
+    pub assigned: i64,
+    pub waived: i64,
+    pub unassigned: i64,
+}
+
+/// Usage days with receipts, and whether an assignment or a waiver holds on them.
+const SETTLED: &str = "with settled as ( \
+        select u.brand_no, u.usage_day, u.receipts, \
+            exists (select from assignment_now a where a.brand_no = u.brand_no \
+                and a.from_day <= u.usage_day \
+                and (a.until_day is null or u.usage_day < a.until_day)) as assigned, \
+            exists (select from waiver_now w where w.brand_no = u.brand_no \
+                and w.from_day <= u.usage_day and u.usage_day < w.until_day) as waived \
+        from (select brand_no, usage_day, sum(receipts - voided)::bigint as receipts from usage_day \
+              where receipts > voided and ($1::int is null or brand_no = $1) \
+              group by brand_no, usage_day) u)";
+
+/// Usage that is neither assigned nor waived, by brand and day.
+///
+/// # Errors
+/// If the database is away.
+pub async fn unassigned(
+    executor: impl PgExecutor<'_>,
+    brand_no: Option<i32>,
+) -> Result<Vec<Unassigned>, Error> {
+    // Days belong together if nothing begins between them.
+    let statement = format!(
+        "{SETTLED} select b.brand_id as brand, min(s.usage_day) as first_day, \
+            max(s.usage_day) as last_day, sum(s.receipts)::bigint as receipts \
+         from settled s join brand b using (brand_no) \
+         cross join lateral ( \
+            select (select count(*) from assignment_now a where a.brand_no = s.brand_no \
+                        and a.from_day <= s.usage_day) \
+                 + (select count(*) from waiver_now w where w.brand_no = s.brand_no \
+                        and w.from_day <= s.usage_day) as before) c \
+         where not s.assigned and not s.waived \
+         group by b.brand_id, c.before order by b.brand_id, first_day"
+    );
+    Ok(sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(brand_no).fetch_all(executor).await?)
+}
+
+/// How the usage of each brand is settled, by brand.
+///
+/// # Errors
+/// If the database is away.
+pub async fn coverage(
+    executor: impl PgExecutor<'_>,
+    brand_no: Option<i32>,
+) -> Result<Vec<Coverage>, Error> {
+    let statement = format!(
+        "{SETTLED} select b.brand_id as brand, sum(receipts)::bigint as counted, \
+            coalesce(sum(receipts) filter (where assigned), 0)::bigint as assigned, \
+            coalesce(sum(receipts) filter (where waived and not assigned), 0)::bigint as waived, \
+            coalesce(sum(receipts) filter (where not waived and not assigned), 0)::bigint \
+                as unassigned \
+         from settled join brand b using (brand_no) group by b.brand_id order by b.brand_id"
+    );
+    Ok(sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(brand_no).fetch_all(executor).await?)
+}
