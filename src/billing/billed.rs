@@ -62,9 +62,8 @@ impl Standing {
 
     fn plus(self, row: &Charged) -> Result<Self, Error> {
         let key = row.key;
-        let add = |one: i64, other: i64, what| {
-            one.checked_add(other).ok_or(Error::Count { key, what })
-        };
+        let add =
+            |one: i64, other: i64, what| one.checked_add(other).ok_or(Error::Count { key, what });
         Ok(Self {
             quantity: add(self.quantity, row.quantity, "the quantity")?,
             receipts: add(self.receipts, row.receipts, "the number of receipts")?,
@@ -73,9 +72,8 @@ impl Standing {
     }
 
     fn less(self, other: Self, key: LineKey) -> Result<Self, Error> {
-        let subtract = |one: i64, other: i64, what| {
-            one.checked_sub(other).ok_or(Error::Count { key, what })
-        };
+        let subtract =
+            |one: i64, other: i64, what| one.checked_sub(other).ok_or(Error::Count { key, what });
         let amount = self.amount.minus(other.amount);
         Ok(Self {
             quantity: subtract(self.quantity, other.quantity, "the quantity")?,
@@ -86,8 +84,7 @@ impl Standing {
 
     fn of(line: &Line) -> Result<Self, Error> {
         let key = line.key;
-        let count =
-            |value: u64, what| i64::try_from(value).map_err(|_| Error::Count { key, what });
+        let count = |value: u64, what| i64::try_from(value).map_err(|_| Error::Count { key, what });
         Ok(Self {
             quantity: count(line.quantity, "the quantity")?,
             receipts: count(line.receipts, "the number of receipts")?,
@@ -162,9 +159,8 @@ pub fn owed(plan: &Plan, draft: &Draft<'_>, billed: &[Charged]) -> Result<Vec<Ow
 pub fn opposites(rows: &[Charged]) -> Result<Vec<Charged>, Error> {
     rows.iter()
         .map(|row| {
-            let opposite = |value: i64, what| {
-                value.checked_neg().ok_or(Error::Count { key: row.key, what })
-            };
+            let opposite =
+                |value: i64, what| value.checked_neg().ok_or(Error::Count { key: row.key, what });
             Ok(Charged {
                 quantity: opposite(row.quantity, "the quantity")?,
                 receipts: opposite(row.receipts, "the number of receipts")?,

@@ -159,9 +159,9 @@ pub struct Finding {
 pub struct Blocked(pub Vec<Finding>);
 
 fn joined(findings: &[Finding]) -> String {
-    let texts = findings.iter().map(|Finding { reason, message }| {
-        format!("{}: {message}", reason.as_str())
-    });
+    let texts = findings
+        .iter()
+        .map(|Finding { reason, message }| format!("{}: {message}", reason.as_str()));
     texts.collect::<Vec<_>>().join("; ")
 }
 

@@ -96,7 +96,8 @@ mod tests {
         assert_eq!(Hash::parse(&text), Some(hash));
         let upper = text.to_uppercase();
         let no_digit = text.replace('7', "g");
-        for wrong in ["", &text[1..], &format!("{text}0"), &format!("{text}00"), &upper, &no_digit] {
+        for wrong in ["", &text[1..], &format!("{text}0"), &format!("{text}00"), &upper, &no_digit]
+        {
             assert_eq!(Hash::parse(wrong), None, "{wrong}");
         }
     }

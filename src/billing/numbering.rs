@@ -76,7 +76,7 @@ impl Number {
         let prefix = [Prefix::Invoice, Prefix::CreditNote]
             .into_iter()
             .find(|known| known.as_str() == prefix)?;
-        let series = Series { prefix, year: year.parse().ok()? };
+        let series = Series { prefix, year: year.parse::<u16>().ok()?.into() };
         let number = Self { series, sequence: sequence.parse().ok()? };
         (number.sequence > 0 && number.to_string() == text).then_some(number)
     }

@@ -100,8 +100,7 @@ mod tests {
             ("0.00", &[], &[], false, "paid", "0.00"),
         ];
         for (total, credits, payments, written_off, state, due) in table {
-            let balance =
-                balance(eur(total), &all(credits), &all(payments), written_off).unwrap();
+            let balance = balance(eur(total), &all(credits), &all(payments), written_off).unwrap();
             assert_eq!((balance.state.as_str(), balance.due), (state, eur(due)), "{balance:?}");
             let parts = balance.credited.plus(balance.paid).unwrap().plus(balance.due).unwrap();
             assert_eq!(parts, balance.total);

@@ -34,7 +34,8 @@ fn bad(reason: Reason) -> Facts {
         Reason::Parked => facts.parked = 3,
         Reason::Unassigned => facts.unassigned = 4,
         Reason::Unpriced => {
-            facts.unpriced = vec![("CERT_VALID@V2 true".to_owned(), 5), ("X@V1 false".to_owned(), 6)];
+            facts.unpriced =
+                vec![("CERT_VALID@V2 true".to_owned(), 5), ("X@V1 false".to_owned(), 6)];
         }
         Reason::EarlierPeriod => facts.earlier_period = NaiveDate::from_ymd_opt(2026, 9, 1),
         Reason::UniquenessUnproved => facts.uniqueness = Uniqueness::Unproved,
@@ -65,7 +66,25 @@ fn each_fact_gives_its_reason_alone_and_says_what_to_do() {
         messages += &format!("{}: {}\n", reason.as_str(), found[0].message);
         assert_eq!(Reason::from_name(reason.as_str()), Some(reason));
     }
-    expect![[r#""#]].assert_eq(&messages);
+    expect![[r#"
+        gap: positions were never seen: 10 to 19 of epoch 1; accept them with a reason: `prooftally gaps accept`
+        not_passed: the engine has not yet read everything that was in the stream after the period and its grace time; wait, or see `prooftally stream info`
+        stream_unconfirmed: the stream may not be the one that was read before, or commits were lost; see `prooftally stream info` and accept what it shows
+        rejections: 1 open rejections; retry or dismiss them: `prooftally events rejected list --brand ACME`
+        conflicts: 2 open conflicts; resolve them: `prooftally conflicts list --brand ACME`
+        parked: 3 parked events; mend the cause, then `prooftally brands unpark ACME`
+        unassigned: 4 receipts on days without a plan; assign one back-dated, or waive them with a reason: `prooftally assignments list --brand ACME`
+        unpriced: no charge of the plan takes 5 of CERT_VALID@V2 true, 6 of X@V1 false; see `prooftally plans unpriced`
+        earlier_period: the period from 2026-09-01 has no document yet; periods are invoiced oldest first
+        uniqueness_unproved: it is not yet proved that no receipt was counted twice; run it again when the segment is sealed
+        uniqueness_failed: 7 receipts were counted twice; run `prooftally audit repair`
+        audit_red: the audit has open findings: usage of 2026-10-01 differs; see `prooftally audit`
+        no_plan: the brand has no plan in the period; assign one: `prooftally assignments add ACME`
+        buyer_incomplete: the brand's profile lacks city; complete it
+        issuer_incomplete: the issuer lacks IBAN; complete it
+        tax_undetermined: how the brand is taxed on the period's last day is not known; set its tax treatment
+        hold: on hold: disputed; release it when that is settled
+    "#]].assert_eq(&messages);
     assert_eq!(Reason::from_name("other"), None);
 }
 
@@ -75,13 +94,8 @@ fn without_any_fact_everything_unknown_blocks() {
         .into_iter()
         .map(|finding| finding.reason.as_str())
         .collect();
-    let unknown = [
-        "not_passed",
-        "stream_unconfirmed",
-        "uniqueness_unproved",
-        "no_plan",
-        "tax_undetermined",
-    ];
+    let unknown =
+        ["not_passed", "stream_unconfirmed", "uniqueness_unproved", "no_plan", "tax_undetermined"];
     assert_eq!(reasons, unknown);
 }
 
@@ -123,5 +137,5 @@ fn an_override_has_a_name_and_an_explanation_and_is_of_one_reason() {
     let mut facts = bad(Reason::Gap);
     facts.rejections = 2;
     let blocked = decide(findings("ACME", &facts), &[over(Reason::Gap)]).unwrap_err();
-    expect![[r#""#]].assert_eq(&blocked.to_string());
+    expect!["the period is not complete: rejections: 2 open rejections; retry or dismiss them: `prooftally events rejected list --brand ACME`"].assert_eq(&blocked.to_string());
 }

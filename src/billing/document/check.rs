@@ -67,13 +67,17 @@ pub enum Refusal {
     DueBeforeIssue { due: NaiveDate, issued: NaiveDate },
     #[error("the cause does not fit the kind: only a credit note credits another document")]
     Cause,
-    #[error("a credit of another document needs a reference to it and a note that says why (BR-55)")]
+    #[error(
+        "a credit of another document needs a reference to it and a note that says why (BR-55)"
+    )]
     Reference,
     #[error("{party} has no {field} ({rule})")]
     Party { party: &'static str, field: &'static str, rule: &'static str },
     #[error("{party}: the country {country:?} is not two capital letters (BR-CL-14)")]
     Country { party: &'static str, country: String },
-    #[error("the periods do not stand in order, each once, and within the periods they are cut from")]
+    #[error(
+        "the periods do not stand in order, each once, and within the periods they are cut from"
+    )]
     Periods,
     #[error("the evidence of the period from {0} is not that of its entries: cutoff, size or root")]
     Evidence(NaiveDate),
@@ -184,7 +188,8 @@ fn periods(document: &Document, found: &mut Vec<Refusal>) {
             && period.whole_start <= period.start
             && period.end <= period.whole_end
     });
-    let ordered = periods.iter().zip(periods.iter().skip(1)).all(|(one, next)| one.end <= next.start);
+    let ordered =
+        periods.iter().zip(periods.iter().skip(1)).all(|(one, next)| one.end <= next.start);
     if !whole || !ordered {
         found.push(Refusal::Periods);
     }
@@ -275,9 +280,8 @@ fn sums(document: &Document, found: &mut Vec<Refusal>) {
     if net.is_negative() {
         found.push(Refusal::Negative(document.net_total));
     }
-    let groups = document.tax_groups.iter().filter_map(|group| {
-        Money::new(group.tax, document.currency)
-    });
+    let groups =
+        document.tax_groups.iter().filter_map(|group| Money::new(group.tax, document.currency));
     // A sum that does not fit is no sum that could be stated.
     let zero = Money::zero(document.currency);
     let sum = money::sum(document.currency, lines.iter().copied()).unwrap_or(zero);

@@ -201,7 +201,9 @@ fn unit_price(owed: &Owed) -> Option<Decimal> {
             [Step::Units { unit_price, .. }] => Some(*unit_price),
             _ => None,
         },
-        Some(Arithmetic::Fixed { .. }) if owed.key == LineKey::FixedFee && owed.billed.is_none() => {
+        Some(Arithmetic::Fixed { .. })
+            if owed.key == LineKey::FixedFee && owed.billed.is_none() =>
+        {
             Some(owed.target.amount.amount())
         }
         _ => None,
@@ -218,9 +220,14 @@ fn price_step(step: &Step) -> PriceStep {
             flat_fee: Decimal::ZERO,
             amount,
         },
-        Step::Tier { number, units, unit_price, flat_fee, amount, .. } => {
-            PriceStep { tier: Some(number), package_size: None, units, unit_price, flat_fee, amount }
-        }
+        Step::Tier { number, units, unit_price, flat_fee, amount, .. } => PriceStep {
+            tier: Some(number),
+            package_size: None,
+            units,
+            unit_price,
+            flat_fee,
+            amount,
+        },
         Step::Packages { size, packages, price, amount, .. } => PriceStep {
             tier: None,
             package_size: Some(size),

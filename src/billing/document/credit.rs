@@ -260,9 +260,8 @@ fn groups(
     }
     let mut groups = Vec::new();
     for ((category, rate_percent), taxable) in sums {
-        let same = |group: &&TaxGroup| {
-            (group.category, group.rate_percent) == (category, rate_percent)
-        };
+        let same =
+            |group: &&TaxGroup| (group.category, group.rate_percent) == (category, rate_percent);
         let whole = document.tax_groups.iter().find(same);
         let exemptions = whole.map(|group| group.exemptions.clone()).unwrap_or_default();
         let whole = whole.map_or(Ok(zero), |group| money(group.taxable, currency, "a group"))?;

@@ -165,16 +165,15 @@ impl<'a> Leaf<'a> {
     /// # Errors
     /// If a member is not what a ledger row can have.
     pub fn from_value(value: &'a Value) -> Result<Self, Error> {
-        let members = value.as_array().filter(|members| members.len() == 15).ok_or(Error::Format)?;
+        let members =
+            value.as_array().filter(|members| members.len() == 15).ok_or(Error::Format)?;
         if members.first().and_then(Value::as_str) != Some(FORMAT) {
             return Err(Error::Format);
         }
-        let text = |at: usize, name| {
-            members.get(at).and_then(Value::as_str).ok_or(Error::Member(name))
-        };
-        let number = |at: usize, name| {
-            members.get(at).and_then(Value::as_u64).ok_or(Error::Member(name))
-        };
+        let text =
+            |at: usize, name| members.get(at).and_then(Value::as_str).ok_or(Error::Member(name));
+        let number =
+            |at: usize, name| members.get(at).and_then(Value::as_u64).ok_or(Error::Member(name));
         let present = |at: usize| members.get(at).is_some_and(|member| !member.is_null());
         let time = |at, name| read_time(text(at, name)?).ok_or(Error::Member(name));
         let epoch = u32::try_from(number(2, "epoch")?).map_err(|_| Error::Member("epoch"))?;
@@ -195,8 +194,7 @@ impl<'a> Leaf<'a> {
             source,
             brand,
             receipt_id,
-            predicate: Predicate::parse(text(7, "predicate")?)
-                .ok_or(Error::Member("predicate"))?,
+            predicate: Predicate::parse(text(7, "predicate")?).ok_or(Error::Member("predicate"))?,
             supplier: present(8).then(|| text(8, "supplier")).transpose()?,
             product: present(9).then(|| text(9, "product")).transpose()?,
             result: result

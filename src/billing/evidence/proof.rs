@@ -151,8 +151,7 @@ pub fn check<'a>(proof: &'a Proof, document: &[u8]) -> Result<Proved<'a>, Refusa
     if proof.size != period.size {
         return Err(Refusal::Size { proof: proof.size, document: period.size });
     }
-    let inclusion =
-        Inclusion { index: proof.index, size: proof.size, path: proof.path.clone() };
+    let inclusion = Inclusion { index: proof.index, size: proof.size, path: proof.path.clone() };
     if inclusion.root_of(&bytes) != Some(period.root) {
         return Err(Refusal::Root(period.root));
     }

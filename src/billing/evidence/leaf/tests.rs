@@ -148,7 +148,8 @@ impl Row {
             result: self.result,
             verified_at: time(self.times.0),
             expires_at: self.times.1.map(time),
-            usage_day: NaiveDate::from_ymd_opt(1970, 1, 1).unwrap() + TimeDelta::days(self.day.into()),
+            usage_day: NaiveDate::from_ymd_opt(1970, 1, 1).unwrap()
+                + TimeDelta::days(self.day.into()),
             of_entry,
         }
     }

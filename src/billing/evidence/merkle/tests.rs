@@ -119,11 +119,7 @@ fn the_proofs_of_certificate_transparency() {
                 "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
             ],
         ),
-        (
-            3,
-            3,
-            &["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"],
-        ),
+        (3, 3, &["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]),
     ];
     for (number, size, expected) in proofs {
         let (root, inclusion) = prove(&leaves[..size], number - 1);
@@ -164,10 +160,14 @@ fn a_proof_is_of_one_leaf_at_one_place() {
                 let moved = Inclusion { index: other, ..good.clone() };
                 assert_ne!(moved.root_of(leaf), Some(root), "{index} as {other} of {size}");
             }
-            let longer = Inclusion { path: [good.path.clone(), vec![root]].concat(), ..good.clone() };
+            let longer =
+                Inclusion { path: [good.path.clone(), vec![root]].concat(), ..good.clone() };
             assert_eq!(longer.root_of(leaf), None);
             if let Some((_, shorter)) = good.path.split_last() {
-                assert_eq!(Inclusion { path: shorter.to_vec(), ..good.clone() }.root_of(leaf), None);
+                assert_eq!(
+                    Inclusion { path: shorter.to_vec(), ..good.clone() }.root_of(leaf),
+                    None
+                );
             }
             for place in 0..good.path.len() {
                 let mut path = good.path.clone();
