@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use super::{Cause, Document, DocumentLine, Kind, Party, TaxGroup};
 use crate::evidence::merkle;
-use crate::money::{self, Money};
+use crate::money::Money;
 use crate::numbering::{Number, Series};
 use crate::tax::{self, Category, Treatment, TreatmentError};
 
@@ -37,6 +37,8 @@ pub enum Refusal {
     LineTwice { period: NaiveDate, key: String },
     #[error("line {line} is not taxed as its period from {period} is")]
     LineTax { line: u32, period: NaiveDate },
+    #[error("a sum does not fit into 28 digits")]
+    TooLarge,
     #[error("the net total is {stated}, but the lines sum to {sum} (BR-CO-10)")]
     NetTotal { stated: Decimal, sum: Money },
     #[error("the tax total is {stated}, but the groups sum to {sum} (BR-CO-14)")]
@@ -99,6 +101,9 @@ fn joined(refusals: &[Refusal]) -> String {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn check(document: &Document) -> Result<(), Refused> {
+    if document.lines.len() > LINES_MAX {
+        return Err(Refused(vec![Refusal::TooManyLines(document.lines.len())]));
+    }
     let mut found = Vec::new();
     kind(document, &mut found);
     dates_and_number(document, &mut found);
@@ -203,9 +208,6 @@ fn periods(document: &Document, found: &mut Vec<Refusal>) {
 }
 
 fn lines(document: &Document, found: &mut Vec<Refusal>) {
-    if document.lines.len() > LINES_MAX {
-        found.push(Refusal::TooManyLines(document.lines.len()));
-    }
     let mut keys = BTreeSet::new();
     for (expected, line) in (1..).zip(&document.lines) {
         if line.line != expected {
@@ -250,62 +252,68 @@ fn origin(document: &Document, line: &DocumentLine, found: &mut Vec<Refusal>) {
 
 fn sums(document: &Document, found: &mut Vec<Refusal>) {
     let before = found.len();
-    let mut money = |at: String, amount: Decimal| {
-        let money = Money::new(amount, document.currency)
-            .filter(|money| money.amount().scale() == amount.scale());
-        if money.is_none() {
-            found.push(Refusal::Decimals { at, amount });
-        }
-        money.unwrap_or(Money::zero(document.currency))
-    };
-    let lines: Vec<Money> = document
-        .lines
-        .iter()
-        .map(|line| money(format!("line {}", line.line), line.amount))
-        .collect();
+    decimals(document, found);
+    if found.len() == before && sums_fit(document, found).is_none() {
+        found.push(Refusal::TooLarge);
+    }
+}
+
+/// Every amount has exactly the currency's decimals.
+fn decimals(document: &Document, found: &mut Vec<Refusal>) {
+    let mut amounts = vec![
+        ("net total".to_owned(), document.net_total),
+        ("tax total".to_owned(), document.tax_total),
+        ("total".to_owned(), document.total),
+    ];
+    amounts.extend(document.lines.iter().map(|line| (format!("line {}", line.line), line.amount)));
     for group in &document.tax_groups {
-        money(format!("taxable of {}", name(group)), group.taxable);
-        money(format!("tax of {}", name(group)), group.tax);
+        amounts.push((format!("taxable of {}", name(group)), group.taxable));
+        amounts.push((format!("tax of {}", name(group)), group.tax));
         if let Some(credited) = &group.credited_before {
-            money(format!("credited taxable of {}", name(group)), credited.taxable);
-            money(format!("credited tax of {}", name(group)), credited.tax);
+            amounts.push((format!("credited taxable of {}", name(group)), credited.taxable));
+            amounts.push((format!("credited tax of {}", name(group)), credited.tax));
         }
     }
-    let net = money("net total".to_owned(), document.net_total);
-    let tax = money("tax total".to_owned(), document.tax_total);
-    let total = money("total".to_owned(), document.total);
-    if found.len() > before {
-        return;
-    }
+    let exact = |amount: Decimal| {
+        Money::new(amount, document.currency)
+            .is_some_and(|money| money.amount().scale() == amount.scale())
+    };
+    let wrong = amounts.into_iter().filter(|(_, amount)| !exact(*amount));
+    found.extend(wrong.map(|(at, amount)| Refusal::Decimals { at, amount }));
+}
+
+/// Lines, groups and totals against each other; `None` if a sum does not fit.
+fn sums_fit(document: &Document, found: &mut Vec<Refusal>) -> Option<()> {
+    let currency = document.currency;
+    let money = |amount: Decimal| Money::new(amount, currency);
+    let (net, tax) = (money(document.net_total)?, money(document.tax_total)?);
     if net.is_negative() {
         found.push(Refusal::Negative(document.net_total));
     }
-    let groups =
-        document.tax_groups.iter().filter_map(|group| Money::new(group.tax, document.currency));
-    // A sum that does not fit is no sum that could be stated.
-    let zero = Money::zero(document.currency);
-    let sum = money::sum(document.currency, lines.iter().copied()).unwrap_or(zero);
-    if sum != net {
-        found.push(Refusal::NetTotal { stated: document.net_total, sum });
+    let add = |sum: Money, amount: Decimal| sum.plus(money(amount)?).ok();
+    let zero = Money::zero(currency);
+    let lines = document.lines.iter().map(|line| line.amount).try_fold(zero, add)?;
+    if lines != net {
+        found.push(Refusal::NetTotal { stated: document.net_total, sum: lines });
     }
-    let sum = money::sum(document.currency, groups).unwrap_or(zero);
-    if sum != tax {
-        found.push(Refusal::TaxTotal { stated: document.tax_total, sum });
+    let groups = document.tax_groups.iter().map(|group| group.tax).try_fold(zero, add)?;
+    if groups != tax {
+        found.push(Refusal::TaxTotal { stated: document.tax_total, sum: groups });
     }
-    let sum = net.plus(tax).unwrap_or(zero);
-    if sum != total {
-        found.push(Refusal::Total { stated: document.total, sum });
+    let total = net.plus(tax).ok()?;
+    if total.amount() != document.total {
+        found.push(Refusal::Total { stated: document.total, sum: total });
     }
-    groups_fit(document, &lines, found);
+    groups_fit(document, found)
 }
 
 /// The tax groups against the lines.
-fn groups_fit(document: &Document, amounts: &[Money], found: &mut Vec<Refusal>) {
-    let zero = Money::zero(document.currency);
+fn groups_fit(document: &Document, found: &mut Vec<Refusal>) -> Option<()> {
     let mut sums: BTreeMap<(Category, Decimal), Money> = BTreeMap::new();
-    for (line, &amount) in document.lines.iter().zip(amounts) {
-        let sum = sums.entry((line.tax_category, line.tax_rate_percent)).or_insert(zero);
-        *sum = sum.plus(amount).unwrap_or(zero);
+    for line in &document.lines {
+        let key = (line.tax_category, line.tax_rate_percent);
+        let sum = sums.entry(key).or_insert(Money::zero(document.currency));
+        *sum = sum.plus(Money::new(line.amount, document.currency)?).ok()?;
     }
     let out_of_scope = sums.keys().any(|(category, _)| *category == Category::OutOfScope);
     if out_of_scope && sums.len() > 1 {
@@ -314,14 +322,18 @@ fn groups_fit(document: &Document, amounts: &[Money], found: &mut Vec<Refusal>) 
     let stated = document.tax_groups.iter().map(|group| (group.category, group.rate_percent));
     if !stated.eq(sums.keys().copied()) {
         found.push(Refusal::Groups);
-        return;
+        return Some(());
     }
-    for (group, sum) in document.tax_groups.iter().zip(sums.into_values()) {
-        group_fits(document, group, sum, found);
-    }
+    let mut groups = document.tax_groups.iter().zip(sums.into_values());
+    groups.try_for_each(|(group, sum)| group_fits(document, group, sum, found))
 }
 
-fn group_fits(document: &Document, group: &TaxGroup, sum: Money, found: &mut Vec<Refusal>) {
+fn group_fits(
+    document: &Document,
+    group: &TaxGroup,
+    sum: Money,
+    found: &mut Vec<Refusal>,
+) -> Option<()> {
     if sum.amount() != group.taxable {
         let stated = group.taxable;
         found.push(Refusal::GroupTaxable { group: name(group), stated, sum });
@@ -330,22 +342,15 @@ fn group_fits(document: &Document, group: &TaxGroup, sum: Money, found: &mut Vec
     if let Err(source) = Treatment::new(group.category, group.rate_percent, texts) {
         found.push(Refusal::Treatment { group: name(group), source });
     }
-    let credits = document.cause != Cause::Periods;
-    if group.credited_before.is_some() != credits {
+    if group.credited_before.is_some() != (document.cause != Cause::Periods) {
         found.push(Refusal::GroupCredits { group: name(group) });
-        return;
+        return Some(());
     }
-    let tax = expected_tax(document, group, sum);
-    match tax {
-        Some(tax) if tax.amount() == group.tax => {}
-        Some(tax) => {
-            found.push(Refusal::GroupTax { group: name(group), stated: group.tax, tax });
-        }
-        None => {
-            let tax = Money::zero(document.currency);
-            found.push(Refusal::GroupTax { group: name(group), stated: group.tax, tax });
-        }
+    let tax = expected_tax(document, group, sum)?;
+    if tax.amount() != group.tax {
+        found.push(Refusal::GroupTax { group: name(group), stated: group.tax, tax });
     }
+    Some(())
 }
 
 /// The tax on all credited so far, less what was credited of it; for other documents the tax.

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::billed::{Owed, Standing};
 use crate::currency::Currency;
+use crate::exact;
 use crate::hash::Hash;
-use crate::line::{Arithmetic, LineKey};
+use crate::line::Arithmetic;
 use crate::money::{self, Money};
 use crate::numbering;
 use crate::period::Slot;
@@ -193,21 +194,20 @@ fn line(
     })
 }
 
-/// One price for all units of the line, unless free units, tiers, flat fees or packages stand
-/// between quantity and amount.
+/// The one price of all units, if the quantity at that price is the amount; free units, tiers, flat
+/// fees and packages may stand between the two, and so may the rounding of what was billed before.
 fn unit_price(owed: &Owed) -> Option<Decimal> {
-    match &owed.arithmetic {
-        Some(Arithmetic::Metered { free_units_used: 0, steps, .. }) => match steps.as_slice() {
-            [Step::Units { unit_price, .. }] => Some(*unit_price),
-            _ => None,
+    let price = match &owed.arithmetic {
+        Some(Arithmetic::Metered { steps, .. }) => match steps.as_slice() {
+            [Step::Units { unit_price, .. }] => *unit_price,
+            _ => return None,
         },
-        Some(Arithmetic::Fixed { .. })
-            if owed.key == LineKey::FixedFee && owed.billed.is_none() =>
-        {
-            Some(owed.target.amount.amount())
-        }
-        _ => None,
-    }
+        Some(Arithmetic::Fixed { .. }) => owed.target.amount.amount(),
+        _ => return None,
+    };
+    let exact = exact::multiply(Decimal::from(owed.change.quantity), price).ok()?;
+    let amount = Money::round_half_up(exact, owed.change.amount.currency()).ok()?;
+    (amount == owed.change.amount).then_some(price)
 }
 
 fn price_step(step: &Step) -> PriceStep {

@@ -50,8 +50,8 @@ pub enum Refusal {
     Document(canonical::Error),
     #[error("the proof is for the document with hash {expected}, not for this one with {found}")]
     OtherDocument { expected: Hash, found: Hash },
-    #[error("the proof calls the document {proof:?}, but it is {document:?}")]
-    Number { proof: Option<String>, document: Option<String> },
+    #[error("the proof is for document {proof}, but this one is {document}")]
+    Number { proof: String, document: String },
     #[error("the document has no period from {0}")]
     NoPeriod(NaiveDate),
     #[error("the leaf: {0}")]
@@ -81,9 +81,8 @@ impl Proof {
         period: NaiveDate,
         leaf: &Leaf<'_>,
         inclusion: Inclusion,
-    ) -> Result<Self, canonical::Error> {
-        let bytes = leaf.to_bytes().map_err(|error| canonical::Error::Number(error.to_string()))?;
-        let leaf = serde_json::from_slice(&bytes)?;
+    ) -> Result<Self, leaf::Error> {
+        let leaf = serde_json::from_slice(&leaf.to_bytes()?).map_err(|_| leaf::Error::Format)?;
         let Inclusion { index, size, path } = inclusion;
         Ok(Self { format: Format::V1, document, number, period, leaf, index, size, path })
     }
@@ -126,8 +125,11 @@ pub fn check<'a>(proof: &'a Proof, document: &[u8]) -> Result<Proved<'a>, Refusa
     }
     let document = Document::read(document).map_err(Refusal::Document)?;
     if proof.number != document.number {
-        let document = document.number.clone();
-        return Err(Refusal::Number { proof: proof.number.clone(), document });
+        let name = |number: &Option<String>| {
+            number.clone().unwrap_or_else(|| "without a number".to_owned())
+        };
+        let (proof, document) = (name(&proof.number), name(&document.number));
+        return Err(Refusal::Number { proof, document });
     }
     let period = document.periods.iter().find(|period| period.start == proof.period);
     let period = period.ok_or(Refusal::NoPeriod(proof.period))?;

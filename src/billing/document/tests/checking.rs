@@ -19,8 +19,6 @@ fn refusals(breaks: &[(&str, Break)]) -> String {
 
 #[test]
 fn amounts_must_add_up() {
-    let cent = || decimal("0.01");
-    let _ = cent;
     let breaks: &[(&str, Break)] = &[
         ("a line", |document| document.lines[0].amount += decimal("0.01")),
         ("the net total", |document| document.net_total += decimal("0.01")),
@@ -78,6 +76,22 @@ fn amounts_must_add_up() {
         a negative net total: the net total -49.66 is negative; what is given back is a credit note
         credits before an invoice: tax group S 19 %: only a credit of another document has credits before it
     "#]].assert_eq(&refusals(breaks));
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_not_summed() {
+    let mut document = sample().documents.remove(0);
+    document.lines[0].amount = decimal("79228162514264337593543950.33");
+    document.lines[1].amount = document.lines[0].amount;
+    document.lines[2].amount = document.lines[0].amount;
+    document.lines[3].amount = document.lines[0].amount;
+    document.net_total = decimal("0.00");
+    assert!(check(&document).unwrap_err().0.contains(&Refusal::TooLarge));
+
+    let mut document = sample().documents.remove(0);
+    let line = document.lines[0].clone();
+    document.lines = vec![line; super::check::LINES_MAX + 1];
+    assert_eq!(check(&document), Err(Refused(vec![Refusal::TooManyLines(100_001)])));
 }
 
 #[test]
