@@ -96,6 +96,7 @@ impl Reason {
 
 /// What is known about a brand's period when its document is to be issued.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, false if unknown")]
 pub struct Facts {
     /// Unaccepted gaps before the first message after which the period is whole.
     pub gaps: Vec<Gap>,

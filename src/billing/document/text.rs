@@ -89,6 +89,7 @@ fn wrong<E: serde::de::Error>(text: impl Display) -> E {
 pub(crate) mod option {
     use super::{Deserialize, Deserializer, Serializer, Text, wrong};
 
+    #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
     pub(crate) fn serialize<T: Text, S: Serializer>(
         value: &Option<T>,
         serializer: S,

@@ -218,13 +218,11 @@ fn or_null<T>(
     value: Option<T>,
     write: impl Fn(&mut Vec<u8>, T) -> Option<()>,
 ) -> Option<()> {
-    match value {
-        Some(value) => write(text, value),
-        None => {
-            text.extend(b"null");
-            Some(())
-        }
+    if let Some(value) = value {
+        return write(text, value);
     }
+    text.extend(b"null");
+    Some(())
 }
 
 /// `"2026-10-01T09:30:00.250000Z"`; nothing for a time that has no such text.

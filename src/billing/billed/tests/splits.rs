@@ -47,7 +47,7 @@ fn any_terms() -> impl Strategy<Value = Terms> {
             (charges[0].model, charges[1].model) = (a, b);
             charges[1].free_units = 3;
             let discounts = vec![percent("Partner", &off.to_string())];
-            Terms { fixed_fee, minimum, maximum, discounts, ..terms(charges) }
+            Terms { fixed_fee, discounts, minimum, maximum, ..terms(charges) }
         },
     )
 }
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Net cents and receipts by period and line key, from the documents alone.
-    fn from_documents(&self) -> BTreeMap<(String, String), (i128, i64)> {
+    fn summed_documents(&self) -> BTreeMap<(String, String), (i128, i64)> {
         let mut sums: BTreeMap<_, (i128, i64)> = BTreeMap::new();
         for document in &self.standing {
             let sign = if document.kind == Kind::CreditNote { -1 } else { 1 };
@@ -138,7 +138,7 @@ proptest! {
         // What is owed then closes both periods, and nothing is owed after it.
         world.bill(0);
         world.bill(1);
-        prop_assert_eq!(world.from_documents(), world.at_once());
+        prop_assert_eq!(world.summed_documents(), world.at_once());
         for (at, account) in world.book.accounts.values().enumerate() {
             prop_assert_eq!(account.owed(), Vec::new());
             // counted - voided = billed, to the unit.

@@ -30,7 +30,9 @@ const CT_ROOTS: [&str; 8] = [
 
 fn tree(leaves: &[Vec<u8>]) -> Tree {
     let mut tree = Tree::new();
-    leaves.iter().for_each(|leaf| tree.push(leaf));
+    for leaf in leaves {
+        tree.push(leaf);
+    }
     tree
 }
 
@@ -40,7 +42,9 @@ fn numbered(size: usize) -> Vec<Vec<u8>> {
 
 fn prove(leaves: &[Vec<u8>], index: usize) -> (Hash, Option<Inclusion>) {
     let mut tree = Tree::proving(index as u64);
-    leaves.iter().for_each(|leaf| tree.push(leaf));
+    for leaf in leaves {
+        tree.push(leaf);
+    }
     tree.finish()
 }
 

@@ -36,7 +36,8 @@ fn the_page_shows_the_leaves_their_hashes_and_the_root() {
         on_the_page(&format!("| {name} | `{}` |", leaf_hash(leaf)));
     }
     let mut two = Tree::new();
-    leaves[..2].iter().for_each(|leaf| two.push(leaf));
+    two.push(&leaves[0]);
+    two.push(&leaves[1]);
     on_the_page(&format!("| N01 | `{}` |", two.root()));
     on_the_page(&format!("| root | `{}` |", document.periods[0].root));
 }
