@@ -90,21 +90,35 @@ fn append(text: &mut Vec<u8>, value: &Value) -> Result<(), Error> {
 /// Writes a string: quotes, backslashes and control characters are escaped and nothing else is.
 pub(crate) fn string(text: &mut Vec<u8>, value: &str) {
     text.push(b'"');
-    for byte in value.bytes() {
-        match byte {
-            b'"' => text.extend(b"\\\""),
-            b'\\' => text.extend(b"\\\\"),
-            0x08 => text.extend(b"\\b"),
-            b'\t' => text.extend(b"\\t"),
-            b'\n' => text.extend(b"\\n"),
-            0x0c => text.extend(b"\\f"),
-            b'\r' => text.extend(b"\\r"),
-            0x00..=0x1f => text.extend(format!("\\u{byte:04x}").bytes()),
-            // A byte of a longer character is never below 0x80, so it passes as it is.
-            _ => text.push(byte),
+    // Each part ends with the one byte that is escaped, but for the last. A byte of a longer
+    // character is never below 0x80.
+    for part in value.as_bytes().split_inclusive(|&byte| is_escaped(byte)) {
+        match part.split_last() {
+            Some((&byte, plain)) if is_escaped(byte) => {
+                text.extend_from_slice(plain);
+                escape(text, byte);
+            }
+            _ => text.extend_from_slice(part),
         }
     }
     text.push(b'"');
+}
+
+fn is_escaped(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn escape(text: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' => text.extend_from_slice(b"\\\""),
+        b'\\' => text.extend_from_slice(b"\\\\"),
+        0x08 => text.extend_from_slice(b"\\b"),
+        b'\t' => text.extend_from_slice(b"\\t"),
+        b'\n' => text.extend_from_slice(b"\\n"),
+        0x0c => text.extend_from_slice(b"\\f"),
+        b'\r' => text.extend_from_slice(b"\\r"),
+        _ => text.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+    }
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ impl<'a> Leaf<'a> {
             let value = format!("{:?} with source {}", self.of_entry, self.source.as_str());
             return Err(wrong("of entry", value));
         }
-        text.extend(b"[\"leaf/1\",");
+        text.extend_from_slice(b"[\"leaf/1\",");
         for number in [self.entry, u64::from(self.epoch), self.sequence] {
             digits(text, number, 1);
             text.push(b',');
@@ -116,10 +116,10 @@ impl<'a> Leaf<'a> {
             canonical::string(text, value);
         }
         // Neither name nor version has a character that is escaped, nor an `@`.
-        text.extend(b",\"");
-        text.extend(self.predicate.name.bytes());
+        text.extend_from_slice(b",\"");
+        text.extend_from_slice(self.predicate.name.as_bytes());
         text.push(b'@');
-        text.extend(self.predicate.version.bytes());
+        text.extend_from_slice(self.predicate.version.as_bytes());
         text.push(b'"');
         for value in [self.supplier, self.product] {
             text.push(b',');
@@ -128,7 +128,7 @@ impl<'a> Leaf<'a> {
                 Some(())
             });
         }
-        text.extend(match self.result {
+        text.extend_from_slice(match self.result {
             None => &b",null,"[..],
             Some(true) => b",true,",
             Some(false) => b",false,",
@@ -138,9 +138,9 @@ impl<'a> Leaf<'a> {
         text.push(b',');
         or_null(text, self.expires_at, time)
             .ok_or_else(|| bad_time("expires at", self.expires_at.unwrap_or_default()))?;
-        text.extend(b",\"");
+        text.extend_from_slice(b",\"");
         day(text, self.usage_day).ok_or_else(|| wrong("usage day", self.usage_day.to_string()))?;
-        text.extend(b"\",");
+        text.extend_from_slice(b"\",");
         or_null(text, self.of_entry, |text, entry| {
             digits(text, entry, 1);
             Some(())
@@ -221,7 +221,7 @@ fn or_null<T>(
     if let Some(value) = value {
         return write(text, value);
     }
-    text.extend(b"null");
+    text.extend_from_slice(b"null");
     Some(())
 }
 
@@ -240,7 +240,7 @@ fn time(text: &mut Vec<u8>, at: DateTime<Utc>) -> Option<()> {
     }
     text.push(b'.');
     digits(text, (nanos / 1000).into(), 6);
-    text.extend(b"Z\"");
+    text.extend_from_slice(b"Z\"");
     Some(())
 }
 
@@ -254,15 +254,20 @@ fn day(text: &mut Vec<u8>, day: NaiveDate) -> Option<()> {
     Some(())
 }
 
-/// A number in at least `least` digits.
+/// A number in at least `least` digits, of which there are at most 20.
 fn digits(text: &mut Vec<u8>, mut number: u64, least: usize) {
-    let start = text.len();
-    while number > 0 || text.len().saturating_sub(start) < least {
-        let digit = u8::try_from(number % 10).expect("a rest of 10 is below 10");
-        text.push(digit.wrapping_add(b'0'));
+    let mut written = [b'0'; 20];
+    let mut first = written.len();
+    for (place, digit) in written.iter_mut().enumerate().rev() {
+        if number == 0 {
+            break;
+        }
+        *digit = b'0'.wrapping_add(u8::try_from(number % 10).expect("a rest of 10 is below 10"));
         number /= 10;
+        first = place;
     }
-    text.get_mut(start..).expect("a vector only grew").reverse();
+    let first = first.min(written.len().saturating_sub(least));
+    text.extend_from_slice(written.get(first..).expect("it is at most the length"));
 }
 
 #[cfg(test)]
