@@ -48,6 +48,30 @@ pub fn read<T: Serialize + DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     Err(Error::NotCanonical { at: same })
 }
 
+/// The JSON pointer (RFC 6901) of the first place in which two values differ; a member or element
+/// that only one of them has differs there.
+pub fn difference(one: &Value, other: &Value) -> Option<String> {
+    let below = |name: &dyn std::fmt::Display, one: Option<&Value>, other: Option<&Value>| {
+        let name = name.to_string().replace('~', "~0").replace('/', "~1");
+        match (one, other) {
+            (Some(one), Some(other)) => {
+                difference(one, other).map(|place| format!("/{name}{place}"))
+            }
+            _ => Some(format!("/{name}")),
+        }
+    };
+    match (one, other) {
+        (Value::Array(ones), Value::Array(others)) => (0..ones.len().max(others.len()))
+            .find_map(|index| below(&index, ones.get(index), others.get(index))),
+        (Value::Object(ones), Value::Object(others)) => {
+            let mut names: Vec<_> = ones.keys().chain(others.keys()).collect();
+            names.sort();
+            names.into_iter().find_map(|name| below(name, ones.get(name), others.get(name)))
+        }
+        _ => (one != other).then(String::new),
+    }
+}
+
 fn append(text: &mut Vec<u8>, value: &Value) -> Result<(), Error> {
     match value {
         Value::Null => text.extend(b"null"),

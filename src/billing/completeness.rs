@@ -199,64 +199,84 @@ pub fn decide(findings: Vec<Finding>, overrides: &[Override]) -> Result<Vec<Over
 fn message(reason: Reason, brand: &str, facts: &Facts) -> Option<String> {
     match reason {
         Reason::Gap => gaps(&facts.gaps),
-        Reason::NotPassed => (!facts.passed).then(|| {
+        Reason::NotPassed => unless(
+            facts.passed,
             "the engine has not yet read everything that was in the stream after the period and \
-             its grace time; wait, or see `prooftally stream info`"
-                .to_owned()
-        }),
-        Reason::StreamUnconfirmed => (!facts.stream_confirmed).then(|| {
+             its grace time; wait, or see `prooftally stream info`",
+        ),
+        Reason::StreamUnconfirmed => unless(
+            facts.stream_confirmed,
             "the stream may not be the one that was read before, or commits were lost; see \
-             `prooftally stream info` and accept what it shows"
-                .to_owned()
-        }),
-        Reason::Rejections => some(facts.rejections).map(|count| {
-            format!("{count} open rejections; retry or dismiss them: `prooftally events rejected list --brand {brand}`")
-        }),
-        Reason::Conflicts => some(facts.conflicts).map(|count| {
-            format!("{count} open conflicts; resolve them: `prooftally conflicts list --brand {brand}`")
-        }),
-        Reason::Parked => some(facts.parked).map(|count| {
-            format!("{count} parked events; mend the cause, then `prooftally brands unpark {brand}`")
-        }),
-        Reason::Unassigned => some(facts.unassigned).map(|count| {
-            format!("{count} receipts on days without a plan; assign one back-dated, or waive them with a reason: `prooftally assignments list --brand {brand}`")
-        }),
-        Reason::Unpriced => unpriced(&facts.unpriced),
+             `prooftally stream info` and accept what it shows",
+        ),
+        Reason::Rejections
+        | Reason::Conflicts
+        | Reason::Parked
+        | Reason::Unassigned
+        | Reason::Unpriced => usage(reason, brand, facts),
         Reason::EarlierPeriod => facts.earlier_period.map(|start| {
-            format!("the period from {start} has no document yet; periods are invoiced oldest first")
+            format!(
+                "the period from {start} has no document yet; periods are invoiced oldest first"
+            )
         }),
-        Reason::UniquenessUnproved => (facts.uniqueness == Uniqueness::Unproved).then(|| {
+        Reason::UniquenessUnproved => unless(
+            facts.uniqueness != Uniqueness::Unproved,
             "it is not yet proved that no receipt was counted twice; run it again when the segment \
-             is sealed"
-                .to_owned()
-        }),
+             is sealed",
+        ),
         Reason::UniquenessFailed => match facts.uniqueness {
-            Uniqueness::Failed(count) => Some(format!(
-                "{count} receipts were counted twice; run `prooftally audit repair`"
-            )),
+            Uniqueness::Failed(count) => {
+                Some(format!("{count} receipts were counted twice; run `prooftally audit repair`"))
+            }
             Uniqueness::Unproved | Uniqueness::Proved => None,
         },
         Reason::AuditRed => list(&facts.audit).map(|findings| {
             format!("the audit has open findings: {findings}; see `prooftally audit`")
         }),
-        Reason::NoPlan => (!facts.has_plan).then(|| {
-            format!("the brand has no plan in the period; assign one: `prooftally assignments add {brand}`")
-        }),
+        Reason::NoPlan => unless(
+            facts.has_plan,
+            "the brand has no plan on some day of the period; assign one: `prooftally assignments`",
+        ),
         Reason::BuyerIncomplete => list(&facts.buyer_lacks)
             .map(|fields| format!("the brand's profile lacks {fields}; complete it")),
         Reason::IssuerIncomplete => list(&facts.issuer_lacks)
             .map(|fields| format!("the issuer lacks {fields}; complete it")),
-        Reason::TaxUndetermined => (!facts.tax_determined).then(|| {
-            "how the brand is taxed on the period's last day is not known; set its tax treatment"
-                .to_owned()
-        }),
+        Reason::TaxUndetermined => unless(
+            facts.tax_determined,
+            "how the brand is taxed on the period's last day is not known; set its tax treatment",
+        ),
         Reason::Hold => list(&facts.holds)
             .map(|reasons| format!("on hold: {reasons}; release it when that is settled")),
     }
 }
 
-fn some(count: u64) -> Option<u64> {
-    (count > 0).then_some(count)
+/// The reasons that are about the brand's own usage.
+fn usage(reason: Reason, brand: &str, facts: &Facts) -> Option<String> {
+    let (count, what_to_do) = match reason {
+        Reason::Rejections => (
+            facts.rejections,
+            "open rejections; retry or dismiss them: `prooftally events rejected list`",
+        ),
+        Reason::Conflicts => {
+            (facts.conflicts, "open conflicts; resolve them: `prooftally conflicts list`")
+        }
+        Reason::Parked => (
+            facts.parked,
+            "parked events; mend the cause and unpark them: `prooftally brands unpark`",
+        ),
+        Reason::Unassigned => (
+            facts.unassigned,
+            "receipts on days without a plan; assign one back-dated: `prooftally assignments`, or \
+             waive them with a reason: `prooftally waive`",
+        ),
+        Reason::Unpriced => return unpriced(&facts.unpriced),
+        _ => return None,
+    };
+    (count > 0).then(|| format!("{brand} has {count} {what_to_do}"))
+}
+
+fn unless(good: bool, what_to_do: &str) -> Option<String> {
+    (!good).then(|| what_to_do.to_owned())
 }
 
 fn list(texts: &[String]) -> Option<String> {
@@ -269,7 +289,7 @@ fn gaps(gaps: &[Gap]) -> Option<String> {
         .map(|Gap { epoch, first, last }| format!("{first} to {last} of epoch {epoch}"))
         .collect();
     list(&texts).map(|ranges| {
-        format!("positions were never seen: {ranges}; accept them with a reason: `prooftally gaps accept`")
+        format!("positions were never seen: {ranges}; accept them with a reason: `prooftally gaps`")
     })
 }
 

@@ -301,6 +301,14 @@ impl Document {
         canonical::read(bytes)
     }
 
+    /// Where another document first differs, as a JSON pointer such as `/lines/2/amount`.
+    ///
+    /// # Errors
+    /// As [`Document::to_bytes`].
+    pub fn differs_at(&self, other: &Self) -> Result<Option<String>, canonical::Error> {
+        Ok(canonical::difference(&serde_json::to_value(self)?, &serde_json::to_value(other)?))
+    }
+
     /// 1, or -1 on a credit note: what an amount on it does to the buyer's account.
     pub fn sign(&self) -> i64 {
         if self.kind == Kind::CreditNote { -1 } else { 1 }

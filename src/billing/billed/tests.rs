@@ -335,6 +335,95 @@ fn cancel_and_issue_again() {
     .assert_eq(&text);
 }
 
+/// A period that was closed with nothing billed owes its late usage like any first usage.
+#[test]
+fn late_usage_of_a_period_that_was_closed_at_zero() {
+    let mut book = Book::default();
+    book.open(SEPTEMBER, 1, terms(vec![per_unit("A", "0.10")]), "19");
+    let mut text = render(book.bill(Some(SEPTEMBER), "2026-10-04"));
+    book.count(SEPTEMBER, "A", 2);
+    text += &render(book.bill(None, "2026-11-04"));
+    expect![[r#"
+        invoice periods without a number of 2026-10-04
+        net 0.00 + tax 0.00 = 0.00
+        adjustment periods INV-2026-000001 of 2026-11-04
+        1. 2026-09 charge:1 A: 2 for 0.20 at S 19 %
+           2 x 0.10 = 0.20
+        tax S 19 % of 0.20: 0.04
+        net 0.20 + tax 0.04 = 0.24
+    "#]]
+    .assert_eq(&text);
+}
+
+/// September is taxed at 19 %, October at 20 %; what one gives back the other charges. Nothing is
+/// left net, but tax is, and its sign says what the document is.
+#[test]
+fn a_net_total_of_zero_with_tax() {
+    let mut text = String::new();
+    for (september, october) in [(-100, 100), (100, -100)] {
+        let mut book = Book::default();
+        for (first, rate) in [(SEPTEMBER, "19"), (OCTOBER, "20")] {
+            book.open(first, 1, terms(vec![per_unit("A", "0.10")]), rate);
+            book.count(first, "A", 100);
+            book.bill(Some(first), "2026-11-04");
+        }
+        book.count(SEPTEMBER, "A", september);
+        book.count(OCTOBER, "A", october);
+        text += &render(book.bill(None, "2026-12-04"));
+    }
+    expect![[r#"
+        adjustment periods INV-2026-000003 of 2026-12-04
+        1. 2026-09 charge:1 A: -100 for -10.00 at S 19 %
+           billed 100 for 10.00, owed 0 for 0.00
+        2. 2026-10 charge:1 A: 100 for 10.00 at S 20 %
+           billed 100 for 10.00, owed 200 for 20.00
+           200 x 0.10 = 20.00
+        tax S 19 % of -10.00: -1.90
+        tax S 20 % of 10.00: 2.00
+        net 0.00 + tax 0.10 = 0.10
+        creditnote periods CN-2026-000001 of 2026-12-04
+        1. 2026-09 charge:1 A: -100 for -10.00 at S 19 %
+           billed 100 for 10.00, owed 200 for 20.00
+           200 x 0.10 = 20.00
+        2. 2026-10 charge:1 A: 100 for 10.00 at S 20 %
+           billed 100 for 10.00, owed 0 for 0.00
+        tax S 19 % of -10.00: -1.90
+        tax S 20 % of 10.00: 2.00
+        net 0.00 + tax 0.10 = 0.10
+    "#]]
+    .assert_eq(&text);
+}
+
+/// A late receipt of a product that was counted already changes neither quantity nor amount, but it
+/// must be in `billed` all the same.
+#[test]
+fn a_late_receipt_of_a_known_product_has_its_line() {
+    let mut charge = per_unit("A", "0.20");
+    charge.meter = Meter::DistinctProducts;
+    let plan = Plan::new(terms(vec![charge])).unwrap();
+    let slot = month(SEPTEMBER);
+    let predicate = crate::ids::Predicate::new("A", "V1").unwrap();
+    let kind =
+        crate::plan::UsageKind { predicate, result: true, has_product: true, has_supplier: true };
+    let usage = [crate::draft::Usage { kind, receipts: 5 }];
+    let distinct = [crate::draft::Distinct { charge: 1, values: 3 }];
+    let input =
+        crate::draft::Input { plan: &plan, slot, usage: &usage, distinct: &distinct, tax: None };
+    let draft = crate::draft::draft(&input).unwrap();
+    let billed = Charged {
+        period: slot.period.start(),
+        key: LineKey::Charge(1),
+        quantity: 3,
+        receipts: 4,
+        amount: eur("0.60"),
+    };
+    let owed = owed(&plan, &draft, &[billed]).unwrap();
+    let changes: Vec<_> = owed.iter().map(|owed| (owed.key, owed.change)).collect();
+    let change = Standing { quantity: 0, receipts: 1, amount: eur("0.00") };
+    assert_eq!(changes, [(LineKey::Charge(1), change)]);
+    assert_eq!(owed[0].meter, Some(Meter::DistinctProducts));
+}
+
 #[test]
 fn what_was_billed_and_is_in_no_plan_is_refused() {
     let plan = Plan::new(terms(vec![per_unit("A", "0.10")])).unwrap();

@@ -68,6 +68,23 @@ fn what_is_not_canonical_is_not_read() {
     }
 }
 
+#[test]
+fn a_difference_has_a_place() {
+    let table = [
+        (json!(1), json!(1), None),
+        (json!(1), json!("1"), Some("")),
+        (json!({"a": [1, 2]}), json!({"a": [1, 3], "b": 1}), Some("/a/1")),
+        (json!({"a": [1, 2]}), json!({"a": [1]}), Some("/a/1")),
+        (json!({"a": null}), json!({}), Some("/a")),
+        (json!({"a": 1}), json!({"a": 1, "b/c~d": 1}), Some("/b~1c~0d")),
+        (json!([]), json!({}), Some("")),
+    ];
+    for (one, other, place) in table {
+        assert_eq!(difference(&one, &other).as_deref(), place, "{one} {other}");
+        assert_eq!(difference(&other, &one).as_deref(), place, "{other} {one}");
+    }
+}
+
 proptest! {
     /// serde_json happens to escape exactly what the standard wants, and its map of ASCII names is
     /// in the same order: a second implementation.

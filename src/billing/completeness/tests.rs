@@ -67,19 +67,19 @@ fn each_fact_gives_its_reason_alone_and_says_what_to_do() {
         assert_eq!(Reason::from_name(reason.as_str()), Some(reason));
     }
     expect![[r#"
-        gap: positions were never seen: 10 to 19 of epoch 1; accept them with a reason: `prooftally gaps accept`
+        gap: positions were never seen: 10 to 19 of epoch 1; accept them with a reason: `prooftally gaps`
         not_passed: the engine has not yet read everything that was in the stream after the period and its grace time; wait, or see `prooftally stream info`
         stream_unconfirmed: the stream may not be the one that was read before, or commits were lost; see `prooftally stream info` and accept what it shows
-        rejections: 1 open rejections; retry or dismiss them: `prooftally events rejected list --brand ACME`
-        conflicts: 2 open conflicts; resolve them: `prooftally conflicts list --brand ACME`
-        parked: 3 parked events; mend the cause, then `prooftally brands unpark ACME`
-        unassigned: 4 receipts on days without a plan; assign one back-dated, or waive them with a reason: `prooftally assignments list --brand ACME`
+        rejections: ACME has 1 open rejections; retry or dismiss them: `prooftally events rejected list`
+        conflicts: ACME has 2 open conflicts; resolve them: `prooftally conflicts list`
+        parked: ACME has 3 parked events; mend the cause and unpark them: `prooftally brands unpark`
+        unassigned: ACME has 4 receipts on days without a plan; assign one back-dated: `prooftally assignments`, or waive them with a reason: `prooftally waive`
         unpriced: no charge of the plan takes 5 of CERT_VALID@V2 true, 6 of X@V1 false; see `prooftally plans unpriced`
         earlier_period: the period from 2026-09-01 has no document yet; periods are invoiced oldest first
         uniqueness_unproved: it is not yet proved that no receipt was counted twice; run it again when the segment is sealed
         uniqueness_failed: 7 receipts were counted twice; run `prooftally audit repair`
         audit_red: the audit has open findings: usage of 2026-10-01 differs; see `prooftally audit`
-        no_plan: the brand has no plan in the period; assign one: `prooftally assignments add ACME`
+        no_plan: the brand has no plan on some day of the period; assign one: `prooftally assignments`
         buyer_incomplete: the brand's profile lacks city; complete it
         issuer_incomplete: the issuer lacks IBAN; complete it
         tax_undetermined: how the brand is taxed on the period's last day is not known; set its tax treatment
@@ -137,5 +137,5 @@ fn an_override_has_a_name_and_an_explanation_and_is_of_one_reason() {
     let mut facts = bad(Reason::Gap);
     facts.rejections = 2;
     let blocked = decide(findings("ACME", &facts), &[over(Reason::Gap)]).unwrap_err();
-    expect!["the period is not complete: rejections: 2 open rejections; retry or dismiss them: `prooftally events rejected list --brand ACME`"].assert_eq(&blocked.to_string());
+    expect!["the period is not complete: rejections: ACME has 2 open rejections; retry or dismiss them: `prooftally events rejected list`"].assert_eq(&blocked.to_string());
 }

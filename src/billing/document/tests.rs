@@ -128,6 +128,8 @@ pub(crate) struct Account {
     entries: Vec<(u64, Vec<u8>, &'static str, bool)>,
     pub billed: Vec<Charged>,
     pub cutoff: u64,
+    /// A document has closed it.
+    pub closed: bool,
 }
 
 /// All of one brand.
@@ -143,8 +145,16 @@ pub(crate) struct Book {
 impl Book {
     pub fn open(&mut self, first: &str, version: u64, terms: Terms, rate: &str) {
         let (plan, tax, slot) = (Plan::new(terms).unwrap(), vat(rate), month(first));
-        let account =
-            Account { slot, version, plan, tax, entries: vec![], billed: vec![], cutoff: 0 };
+        let account = Account {
+            slot,
+            version,
+            plan,
+            tax,
+            entries: vec![],
+            billed: vec![],
+            cutoff: 0,
+            closed: false,
+        };
         self.accounts.insert(day(first), account);
     }
 
@@ -181,7 +191,7 @@ impl Book {
         let mut parts = Vec::new();
         for (start, account) in &self.accounts {
             let owed = account.owed();
-            if Some(*start) == regular || (!account.billed.is_empty() && !owed.is_empty()) {
+            if Some(*start) == regular || (account.closed && !owed.is_empty()) {
                 parts.push(account.part(owed, self.entry));
             }
         }
@@ -222,7 +232,8 @@ impl Book {
             self.accounts.get_mut(&row.period).unwrap().billed.push(row);
         }
         for period in &read.periods {
-            self.accounts.get_mut(&period.start).unwrap().cutoff = period.cutoff;
+            let account = self.accounts.get_mut(&period.start).unwrap();
+            (account.cutoff, account.closed) = (period.cutoff, true);
         }
         self.documents.push(read);
         self.documents.last().unwrap()
@@ -440,4 +451,34 @@ fn dates_follow_from_periods_and_terms() {
     let document = &sample().documents[0];
     assert_eq!(document.tax_point, day("2026-09-30"));
     assert_eq!(document.due_date, Some(day("2026-10-04") + Days::new(30)));
+}
+
+/// An auditor of later years reads the file as it was written.
+#[test]
+fn the_invoice_of_the_file_is_read() {
+    let document = Document::read(include_bytes!("tests/invoice.json")).unwrap();
+    assert_eq!(document, sample().documents[0]);
+    assert_eq!(check(&document), Ok(()));
+}
+
+#[test]
+fn a_difference_is_named_by_its_place() {
+    let document = sample().documents.remove(0);
+    assert_eq!(document.differs_at(&document).unwrap(), None);
+    type Change = fn(&mut Document);
+    let changes: [(&str, Change); 6] = [
+        ("/total", |document| document.total = decimal("59.11")),
+        ("/lines/2/amount", |document| document.lines[2].amount = decimal("5.06")),
+        ("/lines/5", |document| {
+            document.lines.pop();
+        }),
+        ("/lines/6", |document| document.lines.push(document.lines[0].clone())),
+        ("/periods/0/root", |document| document.periods[0].root = Hash::of(&[])),
+        ("/buyer/contact", |document| document.buyer.contact = document.issuer.contact.clone()),
+    ];
+    for (place, change) in changes {
+        let mut changed = document.clone();
+        change(&mut changed);
+        assert_eq!(document.differs_at(&changed).unwrap().as_deref(), Some(place));
+    }
 }

@@ -89,11 +89,12 @@ fn each_step_that_fails_has_a_name() {
         ("the other period", with(&|proof| proof.period = day("2026-09-01"))),
         ("another format", with(&|proof| proof.leaf[0] = json!("leaf/2"))),
         ("another brand", with(&|proof| proof.leaf[5] = json!("OTHER"))),
+        ("an earlier day", with(&|proof| proof.leaf[13] = json!("2026-09-30"))),
         ("another entry", with(&|proof| proof.leaf[1] = json!(15))),
         (
             "an earlier entry",
             with(&|proof| {
-                proof.leaf[1] = json!(2);
+                proof.leaf[1] = json!(5);
                 proof.leaf[13] = json!("2026-09-30");
                 proof.period = day("2026-09-01");
             }),
@@ -118,8 +119,9 @@ fn each_step_that_fails_has_a_name() {
         the other period: usage day 2026-10-01 is not in the period from 2026-09-01 to before 2026-10-01
         another format: the leaf: the leaf is not an array of 15 that begins with "leaf/1"
         another brand: the leaf is of brand OTHER, the document of ACME
+        an earlier day: usage day 2026-09-30 is not in the period from 2026-10-01 to before 2026-11-01
         another entry: entry 15 is not above 0 and up to 14, as the document's entries are
-        an earlier entry: entry 2 is not above 5 and up to 14, as the document's entries are
+        an earlier entry: entry 5 is not above 5 and up to 14, as the document's entries are
         another receipt: the leaf and the path do not lead to the document's root 75f9339fa39a1c7e245ce37558776abbe11b3b126b3658b918f094d7f0f8e273
         a time without decimals: the leaf: its members are not written as the ledger writes them
         another index: the leaf and the path do not lead to the document's root 75f9339fa39a1c7e245ce37558776abbe11b3b126b3658b918f094d7f0f8e273
