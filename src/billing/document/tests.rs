@@ -463,9 +463,9 @@ fn the_invoice_of_the_file_is_read() {
 
 #[test]
 fn a_difference_is_named_by_its_place() {
+    type Change = fn(&mut Document);
     let document = sample().documents.remove(0);
     assert_eq!(document.differs_at(&document).unwrap(), None);
-    type Change = fn(&mut Document);
     let changes: [(&str, Change); 6] = [
         ("/total", |document| document.total = decimal("59.11")),
         ("/lines/2/amount", |document| document.lines[2].amount = decimal("5.06")),
