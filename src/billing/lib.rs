@@ -9,13 +9,21 @@
 #![deny(clippy::float_arithmetic, clippy::unwrap_used)]
 
 pub mod assignment;
+pub mod billed;
+pub mod canonical;
+pub mod completeness;
 pub mod currency;
+pub mod document;
 pub mod draft;
+pub mod evidence;
 pub mod exact;
+pub mod hash;
 pub mod ids;
 pub mod line;
 pub mod money;
+pub mod numbering;
 pub mod party;
+pub mod payment;
 pub mod period;
 pub mod plan;
 pub mod pricing;
