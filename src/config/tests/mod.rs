@@ -286,6 +286,10 @@ fn all_of_it_is_shown() {
         [brands]
         default_zone = "UTC" # default
         auto_create_max = 100000 # default
+        passivate_after_ms = 300000 # default
+
+        [ledger]
+        segment_entries = 3500000 # default
 
         [supervision]
         restarts_max = 5 # default
