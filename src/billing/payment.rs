@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn due_is_total_less_credited_less_paid() {
-        let table: [Case<'_>; 12] = [
+        let table: [Case<'_>; 13] = [
             // total, credits, payments, written off, state, due
             ("119.00", &[], &[], false, "unpaid", "119.00"),
             ("119.00", &[], &["0.01"], false, "partly_paid", "118.99"),
@@ -95,6 +95,7 @@ mod tests {
             ("119.00", &["11.90", "107.10"], &[], false, "paid", "0.00"),
             ("119.00", &["11.90"], &["119.00"], false, "paid", "-11.90"),
             ("119.00", &[], &["119.00", "-119.00"], false, "unpaid", "119.00"),
+            ("119.00", &[], &["-1.00"], false, "unpaid", "120.00"),
             ("119.00", &[], &["19.00"], true, "written_off", "100.00"),
             ("119.00", &[], &["119.00"], true, "paid", "0.00"),
             ("0.00", &[], &[], false, "paid", "0.00"),

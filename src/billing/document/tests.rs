@@ -195,6 +195,8 @@ impl Book {
                 parts.push(account.part(owed, self.entry));
             }
         }
+        // Composing puts them in order.
+        parts.reverse();
         let document = compose(Parts {
             brand: "ACME",
             currency: Currency::EUR,

@@ -89,24 +89,25 @@ impl World {
         self.standing.push(document);
     }
 
-    /// Net cents and receipts by period and line key, from the documents alone.
-    fn summed_documents(&self) -> BTreeMap<(String, String), (i128, i64)> {
-        let mut sums: BTreeMap<_, (i128, i64)> = BTreeMap::new();
+    /// Net cents, quantity and receipts by period and line key, from the documents alone.
+    fn summed_documents(&self) -> BTreeMap<(String, String), (i128, i64, i64)> {
+        let mut sums: BTreeMap<_, (i128, i64, i64)> = BTreeMap::new();
         for document in &self.standing {
             let sign = if document.kind == Kind::CreditNote { -1 } else { 1 };
             for line in &document.lines {
                 let place = (line.period.unwrap().to_string(), line.key.unwrap().to_string());
                 let sum = sums.entry(place).or_default();
                 sum.0 += line.amount.mantissa() * i128::from(sign);
-                sum.1 += line.receipts * sign;
+                sum.1 += line.quantity * sign;
+                sum.2 += line.receipts * sign;
             }
         }
-        sums.retain(|_, sum| *sum != (0, 0));
+        sums.retain(|_, sum| *sum != (0, 0, 0));
         sums
     }
 
     /// The same, of one document for each period.
-    fn at_once(&self) -> BTreeMap<(String, String), (i128, i64)> {
+    fn at_once(&self) -> BTreeMap<(String, String), (i128, i64, i64)> {
         let mut sums = BTreeMap::new();
         for (first, account) in &self.book.accounts {
             let usage = account.usage();
@@ -115,8 +116,9 @@ impl World {
             let input = Input { plan, slot, usage: &usage, distinct: &[], tax: None };
             for line in draft(&input).unwrap().lines {
                 let place = (first.to_string(), line.key.to_string());
-                let receipts = i64::try_from(line.receipts).unwrap();
-                sums.insert(place, (line.amount.amount().mantissa(), receipts));
+                let [quantity, receipts] =
+                    [line.quantity, line.receipts].map(|count| i64::try_from(count).unwrap());
+                sums.insert(place, (line.amount.amount().mantissa(), quantity, receipts));
             }
         }
         sums

@@ -161,6 +161,13 @@ fn numbers_and_dates_must_fit() {
 }
 
 #[test]
+fn what_is_due_at_once_is_not_refused() {
+    let mut document = sample().documents.remove(0);
+    document.due_date = Some(document.issue_date);
+    assert_eq!(check(&document), Ok(()));
+}
+
+#[test]
 fn parties_must_be_known() {
     let breaks: &[(&str, Break)] = &[
         ("no issuer", |document| document.issuer = Party::default()),

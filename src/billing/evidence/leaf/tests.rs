@@ -72,6 +72,7 @@ fn what_no_ledger_row_has_is_refused() {
         ("of entry", Leaf { source: Source::Void, of_entry: Some(0), ..counted() }),
         ("verified at", Leaf { verified_at: nanos, ..counted() }),
         ("verified at", Leaf { verified_at: late, ..counted() }),
+        ("verified at", Leaf { verified_at: at("2016-12-31T23:59:60Z"), ..counted() }),
         ("expires at", Leaf { expires_at: Some(nanos), ..counted() }),
         ("usage day", Leaf { usage_day: NaiveDate::MIN, ..counted() }),
     ];
