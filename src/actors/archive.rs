@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::chunk::Chunk;
 use super::filter::Filter;
@@ -45,13 +45,16 @@ struct Shared {
     /// Last entry that is committed.
     entry: watch::Sender<i64>,
     sealed: watch::Sender<View>,
+    /// Told when receipts that were counted twice have left the ledger.
+    repaired: Notify,
 }
 
 impl Archive {
     pub fn new(segment_entries: i64, entry: i64, sealed: Vec<Sealed>) -> Self {
         let sealed = Arc::new(sealed.into_iter().map(Arc::new).collect());
         let (entry, sealed) = (watch::Sender::new(entry), watch::Sender::new(sealed));
-        Self { shared: Arc::new(Shared { segment_entries, entry, sealed }) }
+        let repaired = Notify::new();
+        Self { shared: Arc::new(Shared { segment_entries, entry, sealed, repaired }) }
     }
 
     /// Entries in a segment.
@@ -99,6 +102,16 @@ impl Archive {
         let mut sealed = self.shared.sealed.subscribe();
         // The sender lives in `self`, so waiting cannot fail.
         while self.is_behind() && sealed.changed().await.is_ok() {}
+    }
+
+    /// Says that what could not be sealed may be sealed now.
+    pub fn repaired(&self) {
+        self.shared.repaired.notify_one();
+    }
+
+    /// Completes when something was repaired.
+    pub async fn repair(&self) {
+        self.shared.repaired.notified().await;
     }
 
     /// The last entry that is committed, as it grows.

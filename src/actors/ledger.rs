@@ -18,7 +18,7 @@ use super::keys::Keys;
 use super::refusals::Refusals;
 use crate::store::backoff::Backoff;
 use crate::store::commit::{Commit, Settlement, Writer};
-use crate::store::corrections::{self, Correction};
+use crate::store::corrections::{self, Correction, Work};
 use crate::store::cursor::{self, Cursor, Place};
 use crate::store::epochs::{self, Adoption};
 use crate::store::gaps::Acceptance;
@@ -323,6 +323,10 @@ impl LedgerState {
             }
         };
         self.arguments.cursor.entry = corrected.entry;
+        self.arguments.archive.committed(corrected.entry);
+        if matches!(correction.work, Work::Repair { .. }) {
+            self.arguments.archive.repaired();
+        }
         for key in corrected.replaced {
             self.arguments.keys.replace(key);
         }

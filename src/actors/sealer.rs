@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ractor::ActorRef;
 use sqlx::postgres::PgConnection;
@@ -30,9 +30,6 @@ pub struct Sealer {
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
 }
-
-/// How long a segment that could not be sealed is left alone: a person has to repair it first.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// What sealing came to.
 enum Outcome {
@@ -62,7 +59,7 @@ impl Sealer {
             }
             tokio::select! {
                 changed = entries.changed() => if changed.is_err() { return Ok(()) },
-                () = tokio::time::sleep(TRY_AGAIN_AFTER), if !broken.is_empty() => {
+                () = self.archive.repair(), if !broken.is_empty() => {
                     self.try_again(&mut broken).await?;
                 }
             }

@@ -189,7 +189,7 @@ impl Intake {
         checks.tick().await;
         let mut waiting = None;
         loop {
-            self.wait_for_sealing().await;
+            self.wait_for_sealing(epoch).await;
             let Some(credit) = self.credit().await else { return Ok(()) };
             let first = tokio::select! {
                 biased;
@@ -337,17 +337,20 @@ impl Intake {
     }
 
     /// Stands still while more full segments wait to be sealed than their keys should be in memory.
-    async fn wait_for_sealing(&mut self) {
-        if !self.archive.is_behind() {
-            return;
+    /// What operators ask for is carried out meanwhile: it may be the repair that sealing waits for.
+    async fn wait_for_sealing(&mut self, epoch: i32) {
+        while self.archive.is_behind() {
+            let why = "reading waits until full segments of the ledger are sealed";
+            self.health.ill(Component::Sealing, why);
+            tracing::warn!(unsealed = ?self.archive.unsealed(), why);
+            let Some(credit) = self.credit().await else { return };
+            tokio::select! {
+                () = stopped(&mut self.stop) => return,
+                () = self.archive.catch_up() => {}
+                () = self.bell.rung() => self.run_errands(epoch, credit).await,
+            }
         }
-        let why = "reading waits until full segments of the ledger are sealed";
-        tracing::warn!(unsealed = ?self.archive.unsealed(), why);
-        self.health.ill(Component::Sealing, why);
-        tokio::select! {
-            () = stopped(&mut self.stop) => {}
-            () = self.archive.catch_up() => self.health.well(Component::Sealing),
-        }
+        self.health.well(Component::Sealing);
     }
 
     async fn number_names(&self, deliveries: &[Delivery]) -> Result<(), Doubt> {

@@ -179,9 +179,69 @@ async fn check_double_is_found(first: i64, second_from: i64) {
     assert!(status == 503 && ready.contains("uniqueness"), "{status} {ready}");
     let text = metrics(&engine).await;
     assert!(text.contains(r#"prooftally_segments{state="broken"} 1"#), "{text}");
-    engine.stop().await;
     let audit = world.prooftally(&["audit"]);
     assert_eq!(audit.status.code(), Some(10), "{audit:?}");
+    // Repaired, it is sealed at once, and everything adds up.
+    let repaired = world.prooftally(&["audit", "repair", "--because", "planted by a test"]);
+    assert!(repaired.status.success(), "{repaired:?}");
+    wait_until_sealed(&world, 0).await;
+    wait_for("the engine is ready", async || {
+        (admin(&engine, "/readyz").await.0 == 200).then_some(())
+    })
+    .await;
+    engine.stop().await;
+    let audit = world.prooftally(&["audit"]);
+    assert!(audit.status.success(), "{audit:?}");
+    // The next engine finds as many rows as it expects.
+    let engine = self::engine(&world).await;
+    world.publish(&Spec { count: 1_000, seed: 3, ..spec() }).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    world.assert_conserved().await;
+}
+
+/// With more full segments than may wait for sealing the intake stands still, and the repair that they
+/// wait for is carried out all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_is_carried_out_while_reading_waits_for_sealing() {
+    let world = World::new().await;
+    world.publish(&Spec { count: 900, ..spec() }).await;
+    let engine = engine(&world).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    // Open segment 0 has a double, and so will have segments 1 and 2 of what follows.
+    plant_double(&world, 100, 200).await;
+    let engine = self::engine(&world).await;
+    world.publish(&Spec { count: 2_000, seed: 2, ..spec() }).await;
+    world.wait_until_metered().await;
+    wait_until_sealed(&world, 1).await;
+    for (segment, first) in [(1, 1_100), (2, 2_100)] {
+        // As if it had never been sealed.
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "delete from segment where segment = {segment}; \
+             drop index if exists ledger_{segment:06}_receipt"
+        )))
+        .execute(world.pool())
+        .await
+        .unwrap();
+        if first < counted(&world).await - 100 {
+            plant_double(&world, first, first + 50).await;
+        }
+    }
+    engine.stop().await;
+    let engine = self::engine(&world).await;
+    world.publish(&Spec { count: 4_000, seed: 3, ..spec() }).await;
+    wait_for("reading waits", async || {
+        admin(&engine, "/readyz").await.1.contains("sealing").then_some(())
+    })
+    .await;
+    let repaired = world.prooftally(&["audit", "repair", "--because", "planted by a test"]);
+    assert!(repaired.status.success(), "{repaired:?}");
+    world.wait_until_metered().await;
+    wait_until_sealed(&world, 0).await;
+    engine.stop().await;
+    let audit = world.prooftally(&["audit"]);
+    assert!(audit.status.success(), "{audit:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
