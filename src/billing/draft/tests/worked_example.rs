@@ -103,7 +103,8 @@ fn the_page_shows_a_split() {
     for one in timeline.periods_before(day("2027-01-01")) {
         let plan = one.assignment.plan.as_str();
         let fee = if plan == "pro" { "150.00" } else { "99.00" };
-        let terms = Terms { fixed_fee: Some(decimal(fee)), ..terms(Vec::new()) };
+        let terms =
+            Terms { fixed_fee: Some(decimal(fee)), ..terms(vec![per_unit("CERT_VALID", "0.03")]) };
         let priced = Plan::new(terms).unwrap();
         let input = Input { plan: &priced, slot: one.slot, usage: &[], distinct: &[], tax: None };
         let draft = draft(&input).unwrap();
