@@ -74,3 +74,44 @@ fn the_page_shows_the_whole_month() {
         ],
     ));
 }
+
+/// The table of a split in the chapter on assignments: the periods come from the assignments and the
+/// amounts from the drafts.
+#[test]
+fn the_page_shows_a_split() {
+    use crate::assignment::{Assignment, Timeline, Version, Versions};
+    use crate::period::Change;
+
+    let day = |text: &str| text.parse::<chrono::NaiveDate>().unwrap();
+    let version =
+        vec![Version { number: 1, effective_from: day("2026-01-01"), cadence: Cadence::Monthly }];
+    let versions: Versions =
+        ["example", "pro"].map(|plan| (plan.to_owned(), version.clone())).into();
+    let assignment = |no, plan: &str, from, until: Option<&str>, change| {
+        let (from, until) = (day(from), until.map(day));
+        Assignment { no, plan: plan.to_owned(), anchor: Anchor::Calendar, change, from, until }
+    };
+    let timeline = Timeline::new(
+        vec![
+            assignment(1, "example", "2026-11-01", Some("2026-11-10"), Change::NextPeriod),
+            assignment(2, "pro", "2026-11-10", None, Change::Split),
+        ],
+        &versions,
+    )
+    .unwrap();
+    let mut table = String::from("| period | plan | arithmetic | EUR |\n|---|---|---|---:|\n");
+    for one in timeline.periods_before(day("2027-01-01")) {
+        let plan = one.assignment.plan.as_str();
+        let fee = if plan == "pro" { "150.00" } else { "99.00" };
+        let terms =
+            Terms { fixed_fee: Some(decimal(fee)), ..terms(vec![per_unit("CERT_VALID", "0.03")]) };
+        let priced = Plan::new(terms).unwrap();
+        let input = Input { plan: &priced, slot: one.slot, usage: &[], distinct: &[], tax: None };
+        let draft = draft(&input).unwrap();
+        let line = &draft.lines[0];
+        let (period, steps) = (one.slot.period, line.arithmetic.explain().join("; "));
+        let days = format!("{} to {}", period.start(), period.last_day());
+        table += &format!("| {days} | {plan} | {steps} | {} |\n", line.amount.amount());
+    }
+    on_the_page(&table);
+}
