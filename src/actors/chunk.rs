@@ -108,6 +108,7 @@ pub struct Chunk {
     pub source: Source,
     pub candidates: Vec<Candidate>,
     pub slices: Vec<Slice>,
+    slice_of: HashMap<i32, u32>,
     pub rejected: Vec<Rejected>,
     pub runs: Vec<Run>,
     pub failures: BTreeMap<FailureKey, i64>,
@@ -129,6 +130,11 @@ impl Chunk {
     /// The brand of a candidate.
     pub fn brand_no(&self, candidate: &Candidate) -> i32 {
         self.slices[candidate.slice as usize].brand.no
+    }
+
+    /// The index of the brand's slice, if it has one.
+    pub fn slice_of(&self, brand_no: i32) -> Option<usize> {
+        self.slice_of.get(&brand_no).map(|slice| *slice as usize)
     }
 
     pub fn original(&self, candidate: usize) -> &(Bytes, DateTime<Utc>) {
@@ -192,7 +198,6 @@ const DAY_AT: usize = ENTRY_AT + 8 + 4;
 /// Gathers a chunk.
 pub struct ChunkBuilder {
     chunk: Chunk,
-    slice_of: HashMap<i32, u32>,
     source: i16,
 }
 
@@ -207,6 +212,7 @@ impl ChunkBuilder {
                 source: placeholder,
                 candidates: Vec::new(),
                 slices: Vec::new(),
+                slice_of: HashMap::new(),
                 rejected: Vec::new(),
                 runs: Vec::new(),
                 failures: BTreeMap::new(),
@@ -218,7 +224,6 @@ impl ChunkBuilder {
                 rows: Vec::new(),
                 row_ends: Vec::new(),
             },
-            slice_of: HashMap::new(),
             source,
         }
     }
@@ -305,9 +310,10 @@ impl ChunkBuilder {
     }
 
     fn slice(&mut self, brand: &Arc<Brand>) -> u32 {
-        *self.slice_of.entry(brand.no).or_insert_with(|| {
-            self.chunk.slices.push(Slice { brand: Arc::clone(brand), candidates: Vec::new() });
-            u32::try_from(self.chunk.slices.len() - 1).expect("a chunk is bounded")
+        let Chunk { slices, slice_of, .. } = &mut self.chunk;
+        *slice_of.entry(brand.no).or_insert_with(|| {
+            slices.push(Slice { brand: Arc::clone(brand), candidates: Vec::new() });
+            u32::try_from(slices.len() - 1).expect("a chunk is bounded")
         })
     }
 

@@ -174,16 +174,14 @@ impl Flight {
         let mut state = self.shared.state.lock();
         state.waking.remove(&brand_no);
         for flying in &state.chunks {
-            let slices = flying.chunk.slices.iter().enumerate();
-            for (slice, _) in slices.filter(|(_, slice)| slice.brand.no == brand_no) {
-                let chunk = Arc::clone(&flying.chunk);
-                let message = match &flying.answers[slice] {
-                    Some(answer) => BrandMsg::Adopt { chunk, slice, answer: Arc::clone(answer) },
-                    None => BrandMsg::Meter { chunk, slice },
-                };
-                // An actor that is gone again is reported to its supervisor, which attaches another.
-                let _ = actor.cast(message);
-            }
+            let Some(slice) = flying.chunk.slice_of(brand_no) else { continue };
+            let chunk = Arc::clone(&flying.chunk);
+            let message = match &flying.answers[slice] {
+                Some(answer) => BrandMsg::Adopt { chunk, slice, answer: Arc::clone(answer) },
+                None => BrandMsg::Meter { chunk, slice },
+            };
+            // An actor that is gone again is reported to its supervisor, which attaches another.
+            let _ = actor.cast(message);
         }
         state.actors.insert(brand_no, Active { actor, used: Instant::now() });
     }
@@ -218,7 +216,7 @@ impl Flight {
         state.tries.remove(&brand_no);
         state.parked.insert(brand_no);
         for flying in &mut state.chunks {
-            for slice in flying.open_slices_of(brand_no) {
+            if let Some(slice) = flying.open_slice_of(brand_no) {
                 flying.park(slice);
             }
         }
@@ -266,13 +264,9 @@ impl Flight {
 }
 
 impl InFlight {
-    /// The brand's slices that have no answer; a chunk has at most one.
-    fn open_slices_of(&self, brand_no: i32) -> Vec<usize> {
-        let slices = self.chunk.slices.iter().enumerate();
-        slices
-            .filter(|(slice, of)| of.brand.no == brand_no && self.answers[*slice].is_none())
-            .map(|(slice, _)| slice)
-            .collect()
+    /// The brand's slice, if it has no answer.
+    fn open_slice_of(&self, brand_no: i32) -> Option<usize> {
+        self.chunk.slice_of(brand_no).filter(|slice| self.answers[*slice].is_none())
     }
 
     fn park(&mut self, slice: usize) {
@@ -286,7 +280,7 @@ impl State {
     /// How often the brand has failed on its oldest open slice, this time included. Failing with
     /// nothing open counts by itself.
     fn count_failure(&mut self, brand_no: i32) -> u32 {
-        let oldest = self.chunks.iter().find(|flying| !flying.open_slices_of(brand_no).is_empty());
+        let oldest = self.chunks.iter().find(|flying| flying.open_slice_of(brand_no).is_some());
         let chunk = oldest.map_or(0, |flying| flying.chunk.no);
         let tries = self.tries.entry(brand_no).or_insert((chunk, 0));
         if tries.0 != chunk {
