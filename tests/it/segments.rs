@@ -83,9 +83,8 @@ async fn a_conflict_with_a_sealed_receipt_is_found() {
     let other = receipt("r-old", "acme").replace("mill", "loom");
     let absent = receipt("r-old", "acme").replace(r#""supplierId":"mill","#, "");
     let before = cursor::read(world.pool()).await.unwrap().totals;
-    world.publish_raw("proofs.verified", [absent, other]).await;
+    world.publish_raw("proofs.verified", [absent, other.clone()]).await;
     world.wait_until_metered().await;
-    engine.stop().await;
     let after = cursor::read(world.pool()).await.unwrap().totals;
     assert_eq!(after.duplicate - before.duplicate, 1);
     assert_eq!(after.conflict - before.conflict, 1);
@@ -94,6 +93,41 @@ async fn a_conflict_with_a_sealed_receipt_is_found() {
         .await
         .unwrap();
     assert_eq!(entry, 1);
+    // The other content was right: from now on it is the one that was counted.
+    let resolved =
+        world.prooftally(&["conflicts", "resolve", "--all", "--because", "a loom it was"]);
+    assert!(resolved.status.success(), "{resolved:?}");
+    world.publish_raw("proofs.verified", [other]).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    let resolved = cursor::read(world.pool()).await.unwrap().totals;
+    assert_eq!(resolved.duplicate - after.duplicate, 1);
+    assert_eq!((resolved.conflict, resolved.counted), (after.conflict, after.counted));
+    world.assert_conserved().await;
+}
+
+/// A rejection whose receipt came again, was counted and is in a sealed segment by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_of_a_sealed_receipt_is_a_duplicate() {
+    let world = World::new().await;
+    world.publish_raw("proofs.verified", [receipt("r-old", "zeta")]).await;
+    let engine = world
+        .engine_with(|config| {
+            config.segment_entries = SEGMENT_ENTRIES;
+            config.sorter.brands_max = 0;
+        })
+        .await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    let engine = self::engine(&world).await;
+    world.publish_raw("proofs.verified", [receipt("r-old", "zeta")]).await;
+    world.publish(&Spec { count: 3_000, ..spec() }).await;
+    world.wait_until_metered().await;
+    wait_until_sealed(&world, 0).await;
+    let asked = world.prooftally(&["events", "rejected", "retry", "--reason", "unknown_brand"]);
+    let answer = String::from_utf8_lossy(&asked.stdout);
+    assert!(answer.contains("0 counted, 1 duplicates"), "{asked:?}");
+    engine.stop().await;
     world.assert_conserved().await;
 }
 
