@@ -17,6 +17,7 @@ pub mod corrections;
 pub mod cursor;
 pub mod distinct;
 pub mod epochs;
+pub mod evidence;
 pub mod gaps;
 pub mod keys;
 pub mod ledger;
