@@ -35,10 +35,13 @@ begin
         select a.brand_no into of_brand from assignment a where a.assignment_no = new.assignment_no;
     elsif tg_table_name = 'waiver_withdrawal' then
         select w.brand_no into of_brand from waiver w where w.waiver_no = new.waiver_no;
+    elsif tg_table_name = 'hold_release' then
+        select h.brand_no into of_brand from hold h where h.hold_no = new.hold_no;
     else
         of_brand := new.brand_no;
     end if;
-    insert into brand_billing as b (brand_no) values (of_brand)
+    -- A brand without a row is at version 1.
+    insert into brand_billing as b (brand_no, version) values (of_brand, 2)
         on conflict (brand_no) do update set version = b.version + 1;
     return null;
 end
@@ -337,6 +340,12 @@ create table period_override (
     made_by text not null check (char_length(made_by) between 1 and 200)
 );
 create index period_override_of_period on period_override (brand_no, period_start);
+create trigger billing_moves after insert on hold
+    for each row execute function billing_moves();
+create trigger billing_moves after insert on hold_release
+    for each row execute function billing_moves();
+create trigger billing_moves after insert on period_override
+    for each row execute function billing_moves();
 
 -- When the cursor last had everything that the stream, and the origin of a mirror, had. The moment is
 -- that before the stream was asked. Written by the engine.
@@ -504,6 +513,11 @@ begin
         or exists (select from document_line l join document_now d using (document_no)
             where l.credits_document = new.document_no and d.state <> 'voided')) then
         raise exception 'document % is paid or credited in part: cancel it', new.document_no
+            using errcode = 'restrict_violation';
+    end if;
+    if new.kind = 'voided' and exists (select from document_event e
+            where e.by_document = new.document_no) then
+        raise exception 'document % cancels another one and stays', new.document_no
             using errcode = 'restrict_violation';
     end if;
     if new.kind in ('sent', 'exported', 'downloaded') and exists (select from document_event e
