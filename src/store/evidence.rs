@@ -1,7 +1,7 @@
 //! Evidence: the ledger rows behind the periods of documents, as leaves of their Merkle trees.
 //!
 //! Rows are read by COPY, segment by segment and in the order of entries, so memory does not grow with
-//! the ledger. Many scopes are read in one pass: a sealed segment has an index by brand and usage day,
+//! the ledger. Many periods are read in one pass: a sealed segment has an index by brand and usage day,
 //! the open one has none and is read whole, once for all.
 //!
 //! What a leaf does not hold of a row (the receipt's key, the content's digest) is computed again and
@@ -23,7 +23,7 @@ use super::{Error, brands, cursor, segments};
 
 /// The rows of a brand's period that a document counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scope {
+pub struct Wanted {
     pub brand_no: i32,
     pub days: Period,
     /// Entries above `after` and up to `cutoff`.
@@ -31,7 +31,7 @@ pub struct Scope {
     pub cutoff: i64,
 }
 
-impl Scope {
+impl Wanted {
     fn has(&self, leaf: &Leaf<'_>) -> bool {
         let entry = leaf.entry.cast_signed();
         self.after < entry && entry <= self.cutoff && self.days.contains(leaf.usage_day)
@@ -47,7 +47,7 @@ pub struct Evidence {
     pub fault: Option<String>,
 }
 
-/// That a row is among those of a scope.
+/// That a row is among those that are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proven {
     pub root: Hash,
@@ -56,26 +56,26 @@ pub struct Proven {
     pub inclusion: Inclusion,
 }
 
-/// Root and size of the tree over the rows of `scope`, in the caller's snapshot.
+/// Root and size of the tree over the rows of `wanted`, in the caller's snapshot.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn root(connection: &mut PgConnection, scope: Scope) -> Result<Evidence, Error> {
-    let found = roots(connection, &[scope]).await?.pop();
-    Ok(found.expect("there is one for each scope"))
+pub async fn root(connection: &mut PgConnection, wanted: Wanted) -> Result<Evidence, Error> {
+    let found = roots(connection, &[wanted]).await?.pop();
+    Ok(found.expect("there is one for each of `wanted`"))
 }
 
-/// Root and size of the tree of each scope, in one pass over the ledger, in the caller's snapshot.
+/// Root and size of the tree of each of `wanted`, in one pass over the ledger, in the caller's snapshot.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn roots(
     connection: &mut PgConnection,
-    scopes: &[Scope],
+    wanted: &[Wanted],
 ) -> Result<Vec<Evidence>, Error> {
-    let mut trees: Vec<(Tree, Option<String>)> = vec![(Tree::new(), None); scopes.len()];
+    let mut trees: Vec<(Tree, Option<String>)> = vec![(Tree::new(), None); wanted.len()];
     let mut text = Vec::with_capacity(512);
-    read(connection, scopes, |index, row| {
+    read(connection, wanted, |index, row| {
         let (tree, fault) = &mut trees[index];
         text.clear();
         let written =
@@ -95,18 +95,35 @@ pub async fn roots(
     Ok(trees.into_iter().map(evidence).collect())
 }
 
-/// Proves that the row of `entry` is among those of `scope`; `None` if it is not.
+/// [`roots`] of rows none of which contradicts itself.
+///
+/// # Errors
+/// [`Error::Corrupt`] if one does; otherwise as [`roots`].
+pub async fn trees(
+    connection: &mut PgConnection,
+    wanted: &[Wanted],
+) -> Result<Vec<(Hash, u64)>, Error> {
+    let found = roots(connection, wanted).await?.into_iter();
+    found
+        .map(|Evidence { root, size, fault }| match fault {
+            None => Ok((root, size)),
+            Some(fault) => Err(Error::Corrupt(fault)),
+        })
+        .collect()
+}
+
+/// Proves that the row of `entry` is among those of `wanted`; `None` if it is not.
 ///
 /// # Errors
 /// If the database is away, or a row cannot be a leaf.
 pub async fn prove(
     connection: &mut PgConnection,
-    scope: Scope,
+    wanted: Wanted,
     entry: i64,
 ) -> Result<Option<Proven>, Error> {
     let (mut tree, mut proved, mut fault) = (Tree::new(), None, None);
     let mut text = Vec::with_capacity(512);
-    read(connection, &[scope], |_, row| {
+    read(connection, &[wanted], |_, row| {
         text.clear();
         let written =
             row.check().and_then(|()| row.leaf.write(&mut text).map_err(|error| error.to_string()));
@@ -179,23 +196,22 @@ impl Names {
     }
 }
 
-/// Hands each row of each scope to `take`, with the scope's index, in the order of entries.
+/// Hands each row of each of `wanted` to `take`, with its index, in the order of entries.
 async fn read(
     connection: &mut PgConnection,
-    scopes: &[Scope],
+    wanted: &[Wanted],
     mut take: impl FnMut(usize, &LedgerRow<'_>),
 ) -> Result<(), Error> {
     let mut of_brand: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-    for (index, scope) in scopes.iter().enumerate().filter(|(_, scope)| scope.after < scope.cutoff)
-    {
+    for (index, scope) in wanted.iter().enumerate().filter(|(_, one)| one.after < one.cutoff) {
         of_brand.entry(scope.brand_no).or_default().push(index);
     }
     if of_brand.is_empty() {
         return Ok(());
     }
-    let wanted: Vec<i32> = of_brand.keys().copied().collect();
-    let names = Names::read(connection, &wanted).await?;
-    for statement in statements(connection, scopes, &wanted).await? {
+    let numbers: Vec<i32> = of_brand.keys().copied().collect();
+    let names = Names::read(connection, &numbers).await?;
+    for statement in statements(connection, wanted, &numbers).await? {
         let mut bytes = connection.copy_out_raw(&statement).await?;
         let mut rows = copy::Rows::default();
         while let Some(part) = bytes.try_next().await? {
@@ -205,7 +221,7 @@ async fn read(
                 }
                 let (brand_no, row) = row(fields, &names)?;
                 for &index in of_brand.get(&brand_no).into_iter().flatten() {
-                    if scopes[index].has(&row.leaf) {
+                    if wanted[index].has(&row.leaf) {
                         take(index, &row);
                     }
                 }
@@ -216,19 +232,19 @@ async fn read(
     Ok(())
 }
 
-/// A statement for each segment that can have rows of the scopes.
+/// A statement for each segment that can have rows that are wanted.
 async fn statements(
     connection: &mut PgConnection,
-    scopes: &[Scope],
+    wanted: &[Wanted],
     brands: &[i32],
 ) -> Result<Vec<String>, Error> {
-    let scopes = || scopes.iter().filter(|scope| scope.after < scope.cutoff);
+    let ranges = || wanted.iter().filter(|one| one.after < one.cutoff);
     let cursor = cursor::read(connection).await?;
     let segment_entries = cursor.segment_entries.unwrap_or(i64::MAX);
-    let first = scopes().map(|scope| scope.after + 1).min().unwrap_or(1);
-    let last = scopes().map(|scope| scope.cutoff).max().unwrap_or(0).min(cursor.entry);
-    let start = scopes().map(|scope| scope.days.start()).min().unwrap_or_default();
-    let end = scopes().map(|scope| scope.days.end()).max().unwrap_or_default();
+    let first = ranges().map(|one| one.after + 1).min().unwrap_or(1);
+    let last = ranges().map(|one| one.cutoff).max().unwrap_or(0).min(cursor.entry);
+    let start = ranges().map(|one| one.days.start()).min().unwrap_or_default();
+    let end = ranges().map(|one| one.days.end()).max().unwrap_or_default();
     let brands = match brands {
         [brand] => format!("= {brand}"),
         brands => format!("= any('{{{}}}')", list(brands)),

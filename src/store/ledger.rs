@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use sqlx::{Connection, FromRow, PgConnection, PgPool};
 
-use super::Error;
+use super::{Error, digests};
 
 /// What an entry says, as far as two events of one receipt must agree on it.
 #[derive(Clone, Debug, FromRow)]
@@ -169,6 +169,7 @@ async fn move_usage_days(
             .filter(|(_, before, day)| before != day)
             .map(|(entry, _, day)| (entry, day))
             .unzip();
+        digests::forget(&mut *transaction, &entries).await?;
         let updated = sqlx::query(
             "update ledger l set usage_day = d.usage_day \
              from unnest($1::bigint[], $2::date[]) as d (entry, usage_day) where l.entry = d.entry",

@@ -15,6 +15,7 @@ pub mod conservation;
 pub mod copy;
 pub mod corrections;
 pub mod cursor;
+pub mod digests;
 pub mod distinct;
 pub mod epochs;
 pub mod evidence;
