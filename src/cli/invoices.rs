@@ -1,4 +1,4 @@
-//! `prooftally invoices preview`.
+//! `prooftally invoices preview|verify`.
 
 use anyhow::Context as _;
 use billing::plan::Plan;
@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use super::output::Output;
 use super::preview::Preview;
+use super::verify::Verify;
 use crate::config::Config;
 use crate::store::plan_file;
 
@@ -13,12 +14,17 @@ use crate::store::plan_file;
 pub enum Invoices {
     /// What the counted usage of a period costs so far; writes nothing
     Preview(Preview),
+    /// Compute documents again from the ledger and compare them, byte for byte; exit code 10 if they differ
+    Verify(Verify),
 }
 
 impl Invoices {
     pub async fn run(self, config: &Config, output: Output) -> anyhow::Result<()> {
-        let Invoices::Preview(preview) = self;
-        preview.run(config, &super::store(config)?, output).await
+        let store = super::store(config)?;
+        match self {
+            Invoices::Preview(preview) => preview.run(config, &store, output).await,
+            Invoices::Verify(verify) => verify.run(&store, output).await,
+        }
     }
 }
 

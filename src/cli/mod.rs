@@ -17,12 +17,14 @@ mod plans;
 mod preview;
 mod profile;
 mod progress;
+mod proofs;
 mod receipts;
 mod rejected;
 mod replay;
 mod serve;
 mod stream;
 mod usage;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,6 +86,9 @@ enum Noun {
     /// Single receipts
     #[command(subcommand)]
     Receipts(receipts::Receipts),
+    /// Proofs that a document counts a receipt
+    #[command(subcommand)]
+    Proofs(proofs::Proofs),
     /// Events that contradict a counted receipt
     #[command(subcommand)]
     Conflicts(conflicts::Conflicts),
@@ -162,6 +167,7 @@ impl Command {
             Noun::Brands(verb) => verb.run(&load()?.config, output).await,
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
+            Noun::Proofs(verb) => verb.run(output),
             Noun::Gaps(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Conflicts(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Audit(audit) => {

@@ -40,7 +40,7 @@ pub struct Finding {
 }
 
 /// Checks and what their findings weigh, in the order in which they run.
-pub const CHECKS: [(&str, Severity); 11] = [
+pub const CHECKS: [(&str, Severity); 12] = [
     ("conservation", Severity::Violation),
     ("tiling", Severity::Violation),
     ("gaps", Severity::Violation),
@@ -51,6 +51,7 @@ pub const CHECKS: [(&str, Severity); 11] = [
     ("usage", Severity::Violation),
     ("evidence_of_rejection", Severity::Violation),
     ("segments", Severity::Violation),
+    ("documents", Severity::Violation),
     ("shared_receipts", Severity::Note),
 ];
 
@@ -111,6 +112,7 @@ async fn run_on(connection: &mut PgConnection, mut done: impl FnMut(&str)) -> Re
             "usage" => checks::usage(&mut snapshot).await?,
             "evidence_of_rejection" => checks::evidence_of_rejection(&mut snapshot).await?,
             "segments" => segments::segments(&mut snapshot, &mut digests).await?,
+            "documents" => checks::documents(&mut snapshot).await?,
             _ => checks::shared_receipts(&mut snapshot).await?,
         };
         findings.extend(found.into_iter().map(|what| Finding { check, severity, what }));

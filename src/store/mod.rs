@@ -33,6 +33,7 @@ pub mod plan_file;
 pub mod plans;
 pub mod positions;
 pub mod profiles;
+pub mod proving;
 pub mod rejections;
 pub mod repair;
 pub mod requests;
@@ -41,6 +42,7 @@ pub mod segments;
 pub mod unassigned;
 pub mod unpriced;
 pub mod usage;
+pub mod verification;
 pub mod waivers;
 
 use std::sync::LazyLock;
