@@ -368,8 +368,7 @@ impl Case<'_> {
 
 /// The issuer in force at a moment, by its own calendar.
 pub fn issuer_at(issuers: &[Issuer], now: DateTime<Utc>) -> Option<&Issuer> {
-    let begun =
-        issuers.iter().filter(|one| one.from <= billing::usage::usage_day(now, one.zone));
+    let begun = issuers.iter().filter(|one| one.from <= billing::usage::usage_day(now, one.zone));
     begun.max_by_key(|one| one.from)
 }
 
@@ -460,10 +459,7 @@ fn adjustment_facts(known: &Known, of: &OfBrand) -> Facts {
 fn begins(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
     let midnight = day.and_time(chrono::NaiveTime::MIN);
     let steps = (0..=180).map(|minutes| midnight + chrono::TimeDelta::minutes(minutes));
-    let first = steps
-        .filter_map(|at| at.and_local_timezone(zone).earliest())
-        .map(|at| at.to_utc())
-        .next();
+    let first =
+        steps.filter_map(|at| at.and_local_timezone(zone).earliest()).map(|at| at.to_utc()).next();
     first.unwrap_or_else(|| midnight.and_utc())
 }
-

@@ -45,13 +45,11 @@ impl Row {
         let corrupt = |what: String| Error::Corrupt(format!("entry {}: {what}", self.entry));
         let source = usize::try_from(self.source).ok();
         let source = source
-            .and_then(|number| [
-                Source::Stream,
-                Source::Retry,
-                Source::Unpark,
-                Source::Resolution,
-                Source::Void,
-            ].get(number).copied())
+            .and_then(|number| {
+                [Source::Stream, Source::Retry, Source::Unpark, Source::Resolution, Source::Void]
+                    .get(number)
+                    .copied()
+            })
             .ok_or_else(|| corrupt(format!("source {}", self.source)))?;
         let leaf = Leaf {
             entry: self.entry.unsigned_abs(),
@@ -68,7 +66,10 @@ impl Row {
             verified_at: self.verified_at,
             expires_at: self.expires_at,
             usage_day: self.usage_day,
-            of_entry: (source == Source::Void).then_some(self.of_entry).flatten().map(i64::unsigned_abs),
+            of_entry: (source == Source::Void)
+                .then_some(self.of_entry)
+                .flatten()
+                .map(i64::unsigned_abs),
         };
         leaf.write(text).map_err(|error| corrupt(error.to_string()))
     }
@@ -109,8 +110,11 @@ pub async fn trees(
         tree.ok_or_else(|| Error::Corrupt("a row of no tree".to_owned()))?.push(&text);
     }
     drop(rows);
-    Ok(trees.into_iter().map(|tree| {
-        let size = tree.size();
-        (tree.root(), size)
-    }).collect())
+    Ok(trees
+        .into_iter()
+        .map(|tree| {
+            let size = tree.size();
+            (tree.root(), size)
+        })
+        .collect())
 }

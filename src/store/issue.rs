@@ -12,8 +12,8 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 
 use super::Error;
-use super::due::{Candidate, Issuer, issuer_at};
 use super::due::known::hash_of;
+use super::due::{Candidate, Issuer, issuer_at};
 
 pub use opposing::{cancel, favour, void};
 

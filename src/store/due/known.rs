@@ -88,10 +88,7 @@ impl Known {
     ///
     /// # Errors
     /// If the database is away, or what it holds cannot be read.
-    pub async fn read(
-        snapshot: &mut PgConnection,
-        brand_no: Option<i32>,
-    ) -> Result<Self, Error> {
+    pub async fn read(snapshot: &mut PgConnection, brand_no: Option<i32>) -> Result<Self, Error> {
         let mut brands = brands::all(&mut *snapshot).await?;
         brands.retain(|brand| brand_no.is_none_or(|only| brand.no == only));
         brands.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
@@ -231,8 +228,7 @@ impl Known {
         for (brand, period, key, quantity, receipts, amount, currency) in rows {
             let corrupt =
                 || Error::Corrupt(format!("billed: {key} of {period} of brand number {brand}"));
-            let currency =
-                billing::currency::Currency::from_code(&currency).ok_or_else(corrupt)?;
+            let currency = billing::currency::Currency::from_code(&currency).ok_or_else(corrupt)?;
             let charged = Charged {
                 period,
                 key: LineKey::parse(&key).ok_or_else(corrupt)?,
@@ -364,9 +360,10 @@ async fn audit(snapshot: &mut PgConnection) -> Result<Vec<String>, Error> {
 /// looked at here, by itself and against the sealed segments' filters' own answer, which is that no
 /// problem was found.
 async fn uniqueness(snapshot: &mut PgConnection, cutoff: i64) -> Result<Uniqueness, Error> {
-    let problems: i64 = sqlx::query_scalar("select count(*) from segment where problem is not null")
-        .fetch_one(&mut *snapshot)
-        .await?;
+    let problems: i64 =
+        sqlx::query_scalar("select count(*) from segment where problem is not null")
+            .fetch_one(&mut *snapshot)
+            .await?;
     if problems > 0 {
         return Ok(Uniqueness::Failed(problems.unsigned_abs()));
     }

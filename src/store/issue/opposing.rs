@@ -164,4 +164,3 @@ async fn take_back(
     .await?;
     Ok(())
 }
-
