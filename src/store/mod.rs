@@ -7,6 +7,7 @@ pub mod assignments;
 pub mod audit;
 pub mod audit_runs;
 pub mod backoff;
+pub mod billing_run;
 pub mod brands;
 pub mod catalog;
 pub mod commit;
