@@ -7,12 +7,15 @@ mod audit;
 mod brands;
 mod config;
 mod conflicts;
+mod credit_notes;
 mod demo;
 mod events;
 mod gaps;
+mod holds;
 mod invoices;
 mod local;
 pub mod output;
+mod periods;
 mod plans;
 mod preview;
 mod profile;
@@ -108,6 +111,15 @@ enum Noun {
     /// Invoices
     #[command(subcommand)]
     Invoices(invoices::Invoices),
+    /// Credit notes
+    #[command(subcommand, name = "credit-notes")]
+    CreditNotes(credit_notes::CreditNotes),
+    /// Periods that have ended, and what speaks against their invoices
+    #[command(subcommand)]
+    Periods(periods::Periods),
+    /// Holds: brands and periods of which nothing is issued
+    #[command(subcommand)]
+    Holds(holds::Holds),
     /// The configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -181,6 +193,9 @@ impl Command {
             Noun::Plans(verb) => verb.run(|| Ok(load()?.config), output).await,
             Noun::Assignments(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Invoices(verb) => verb.run(&load()?.config, output).await,
+            Noun::CreditNotes(verb) => verb.run(&load()?.config, output).await,
+            Noun::Periods(verb) => verb.run(&load()?.config, output).await,
+            Noun::Holds(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Config(verb) => {
                 verb.run(&load()?);
                 Ok(())
