@@ -3,6 +3,7 @@
 mod amend;
 mod finalize;
 pub mod list;
+mod verify;
 
 pub use amend::money as amount_of;
 use anyhow::Context as _;
@@ -12,7 +13,7 @@ use clap::Subcommand;
 use super::Problem;
 use super::output::Output;
 use super::preview::Preview;
-use super::verify::Verify;
+
 use crate::config::Config;
 use crate::store::documents::{self, Listed};
 use crate::store::issue::Refused;
@@ -23,7 +24,7 @@ pub enum Invoices {
     /// What the counted usage of a period costs so far; writes nothing
     Preview(Preview),
     /// Compute documents again from the ledger and compare them, byte for byte; exit code 10 if they differ
-    Verify(Verify),
+    Verify(verify::Verify),
     /// Invoices and adjustments that were issued, newest first; or the drafts
     List(list::List),
     /// One invoice with its lines, balance and history

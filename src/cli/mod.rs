@@ -27,7 +27,6 @@ mod replay;
 mod serve;
 mod stream;
 mod usage;
-mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

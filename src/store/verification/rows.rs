@@ -49,19 +49,31 @@ pub(super) const STORED: &str = "\
                 'brand', i.brand_no = d.brand_no, 'period', i.period_start, 'key', i.line_key, \
                 'quantity', i.quantity::text, 'receipts', i.receipts::text, \
                 'amount', trim_scale(i.amount)::text) order by i.period_start, i.line_key collate \"C\"), \
-                '[]') from billed i where i.document_no = d.document_no and not i.is_opposite) \
+                '[]') from billed i where i.document_no = d.document_no and not i.is_opposite), \
+            'taken_back', (select coalesce(jsonb_agg(jsonb_build_object( \
+                'brand', i.brand_no = d.brand_no, 'period', i.period_start, 'key', i.line_key, \
+                'quantity', (-i.quantity)::text, 'receipts', (-i.receipts)::text, \
+                'amount', trim_scale(-i.amount)::text) order by i.period_start, i.line_key collate \"C\"), \
+                '[]') from billed i where i.document_no = d.document_no and i.is_opposite) \
         )::text as rows \
     from document d join brand b using (brand_no) where d.brand_no = $1 order by d.chain";
 
 /// Where the rows of a document first differ from its bytes, as a JSON pointer.
 pub(super) fn differ(stored: &Stored, document: &Document) -> Option<String> {
     match serde_json::from_str(&stored.rows) {
-        Ok(found) => canonical::difference(&expected(document), &found),
+        Ok(found) => {
+            let taken_back = stored.voided_at.is_some()
+                || stored.cancelled_at.is_some()
+                || stored.cancelled_by.is_some();
+            canonical::difference(&expected(document, taken_back), &found)
+        }
         Err(error) => Some(error.to_string()),
     }
 }
 
-fn expected(document: &Document) -> Value {
+fn expected(document: &Document, is_taken_back: bool) -> Value {
+    let billed = charged(document);
+    let taken_back = if is_taken_back { billed.clone() } else { Vec::new() };
     json!({
         "brand": document.brand,
         "kind": match document.kind {
@@ -87,7 +99,8 @@ fn expected(document: &Document) -> Value {
         "periods": periods(document),
         "lines": lines(document),
         "tax": taxes(document),
-        "billed": charged(document),
+        "billed": billed,
+        "taken_back": taken_back,
     })
 }
 

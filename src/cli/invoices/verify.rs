@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::Problem;
-use super::output::{Listing, Output};
+use crate::cli::Problem;
+use crate::cli::output::{Listing, Output};
 use crate::store::Store;
 use crate::store::verification::{self, Which};
 
