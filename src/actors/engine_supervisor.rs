@@ -15,6 +15,7 @@ use ractor::{
 use tokio::task::JoinHandle;
 
 use super::beside::Beside;
+use super::biller::{BillerArguments, BillerMsg, BillingActor};
 use super::brand_supervisor::BrandSupervisorMsg;
 use super::flight::Flight;
 use super::ledger::LedgerMsg;
@@ -47,6 +48,8 @@ pub enum EngineMsg {
     Start,
     /// A start has come to its end.
     Started(anyhow::Result<Metering>),
+    /// The billing actor has ended and begins again.
+    StartBiller,
     /// The intake or the sealer of this ledger ended without being told to.
     Failed {
         ledger: ActorId,
@@ -60,6 +63,7 @@ pub struct EngineSupervisor;
 
 pub struct EngineArguments {
     pub start: StartMetering,
+    pub biller: BillerArguments,
     pub limits: Limits,
     pub refusals: Refusals,
     pub metrics: Arc<Metrics>,
@@ -70,6 +74,8 @@ pub struct EngineState {
     arguments: EngineArguments,
     budget: RestartBudget,
     metering: Option<Metering>,
+    /// Bills while this engine is the one that writes. It fails and begins again by itself.
+    biller: Option<ActorRef<BillerMsg>>,
     starting: Option<JoinHandle<()>>,
 }
 
@@ -85,7 +91,7 @@ impl Actor for EngineSupervisor {
     ) -> Result<EngineState, ActorProcessingErr> {
         me.cast(EngineMsg::Start)?;
         let budget = RestartBudget::new(arguments.limits);
-        Ok(EngineState { arguments, budget, metering: None, starting: None })
+        Ok(EngineState { arguments, budget, metering: None, biller: None, starting: None })
     }
 
     async fn handle(
@@ -98,6 +104,7 @@ impl Actor for EngineSupervisor {
             EngineMsg::Start => state.start(&me),
             EngineMsg::Started(Ok(metering)) => state.started(&me, metering).await?,
             EngineMsg::Started(Err(error)) => state.failed(&me, &format!("{error:#}")).await?,
+            EngineMsg::StartBiller => state.start_biller(&me).await,
             EngineMsg::Failed { ledger, why } if state.has(ledger) => {
                 state.failed(&me, &why).await?;
             }
@@ -118,6 +125,13 @@ impl Actor for EngineSupervisor {
         event: SupervisionEvent,
         state: &mut EngineState,
     ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(who, _) | SupervisionEvent::ActorTerminated(who, ..) =
+            &event
+            && state.biller.as_ref().is_some_and(|biller| biller.get_id() == who.get_id())
+        {
+            state.biller_ended(&me);
+            return Ok(());
+        }
         match event {
             SupervisionEvent::ActorFailed(who, error) if state.is_mine(&who) => {
                 state.failed(&me, &chain(&*error)).await?;
@@ -161,7 +175,34 @@ impl EngineState {
         }
         self.arguments.health.well(Component::Metering);
         tracing::info!("metering has started");
+        self.start_biller(me).await;
         Ok(())
+    }
+
+    /// Starts the billing actor, if this engine writes and has none.
+    async fn start_biller(&mut self, me: &ActorRef<EngineMsg>) {
+        if self.metering.is_none() || self.biller.is_some() {
+            return;
+        }
+        let arguments = self.arguments.biller.clone();
+        match BillingActor::spawn_linked(None, BillingActor, arguments, me.get_cell()).await {
+            Ok((biller, _)) => self.biller = Some(biller),
+            Err(error) => {
+                tracing::error!(%error, "billing cannot be started; it is tried again");
+                self.biller_ended(me);
+            }
+        }
+    }
+
+    /// Its trouble is its own: metering goes on, and it begins again after a while.
+    fn biller_ended(&mut self, me: &ActorRef<EngineMsg>) {
+        const WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+        self.biller = None;
+        if self.metering.is_some() {
+            tracing::error!("billing failed; it is restarted");
+            self.arguments.metrics.restarted("billing");
+            me.send_after(WAIT, || EngineMsg::StartBiller);
+        }
     }
 
     fn has(&self, ledger: ActorId) -> bool {
@@ -198,6 +239,9 @@ impl EngineState {
 
     /// Ends the subtree at once. What is in flight is dropped; the next one reads it again.
     async fn end(&mut self) {
+        if let Some(biller) = self.biller.take() {
+            biller.get_cell().kill();
+        }
         let Some(metering) = self.metering.take() else { return };
         drop(metering.intake);
         drop(metering.sealer);
@@ -214,6 +258,9 @@ impl EngineState {
     async fn stop(&mut self) {
         if let Some(starting) = self.starting.take() {
             starting.abort();
+        }
+        if let Some(biller) = self.biller.take() {
+            biller.get_cell().kill();
         }
         let Some(mut metering) = self.metering.take() else { return };
         metering.stop_intake.send_replace(true);

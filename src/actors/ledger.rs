@@ -31,8 +31,9 @@ use crate::telemetry::metrics::Metrics;
 pub enum LedgerMsg {
     /// The oldest chunk in flight is complete.
     Commit,
-    /// Give a brand another zone. Nothing is in flight meanwhile: the intake waits for the reply.
-    SetZone { request_no: i64, brand_no: i32, zone: Tz, reply: RpcReplyPort<()> },
+    /// Give a brand another zone; answers whether it was given. Nothing is in flight meanwhile: the
+    /// intake waits for the reply.
+    SetZone { request_no: i64, brand_no: i32, zone: Tz, reply: RpcReplyPort<bool> },
     /// Give rejections up. Nothing is in flight meanwhile.
     Dismiss { request_no: i64, settlements: Vec<Settlement>, chunk: i64, reply: RpcReplyPort<()> },
     /// The segment is behind a filter that is published: its keys can be dropped.
@@ -105,9 +106,9 @@ impl Actor for LedgerActor {
         match message {
             LedgerMsg::Commit => state.commit_what_is_complete().await?,
             LedgerMsg::SetZone { request_no, brand_no, zone, reply } => {
-                state.set_zone(request_no, brand_no, zone).await?;
+                let is_set = state.set_zone(request_no, brand_no, zone).await?;
                 // The intake that asked may have been stopped; the work is committed all the same.
-                let _ = reply.send(());
+                let _ = reply.send(is_set);
             }
             LedgerMsg::Dismiss { request_no, settlements, chunk, reply } => {
                 state.dismiss(request_no, settlements, chunk).await?;
@@ -291,7 +292,7 @@ impl LedgerState {
         request_no: i64,
         brand_no: i32,
         zone: Tz,
-    ) -> Result<(), store::Error> {
+    ) -> Result<bool, store::Error> {
         let fence = self.arguments.cursor.fence;
         let mut wait = Backoff::default();
         loop {
@@ -300,7 +301,7 @@ impl LedgerState {
                 ledger::set_zone(&mut connection, fence, request_no, brand_no, zone).await
             };
             match outcome.await {
-                Ok(_) => return Ok(()),
+                Ok(moved) => return Ok(moved.is_some()),
                 Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
                 Err(error) => return Err(error),
             }

@@ -14,6 +14,7 @@
 pub mod archive;
 pub mod assembly;
 pub mod beside;
+pub mod biller;
 pub mod brand;
 pub mod brand_supervisor;
 pub mod chunk;

@@ -259,7 +259,8 @@ impl Content<'_> {
         fields
     }
 
-    fn digest(&self) -> u64 {
+    /// See [`UsageReceipt::digest`].
+    pub fn digest(&self) -> u64 {
         // Each text is led by its length, and an absent one by a length that no text can have, so
         // that no two contents write the same bytes.
         const ABSENT: u32 = u32::MAX;

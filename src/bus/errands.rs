@@ -235,7 +235,7 @@ impl Intake {
             .ledger
             .call(|reply| LedgerMsg::SetZone { request_no, brand_no, zone, reply }, None)
             .await;
-        if answered.is_ok_and(|answer| answer.is_success()) {
+        if answered.is_ok_and(|answer| matches!(answer, ractor::rpc::CallResult::Success(true))) {
             // The next slice carries the brand with its new zone.
             self.sorter.directory.add_brands(vec![Brand { zone, ..(*known).clone() }]);
         }

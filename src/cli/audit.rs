@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::store::Store;
 use crate::store::audit::{self, CHECKS, Finding, STREAM_CHECK, Severity};
 use crate::store::requests::Ask;
-use crate::store::{audit_runs, repair};
+use crate::store::{audit_runs, digests, repair};
 
 /// Checks every invariant over the whole database and writes nothing but its own result. Exit code 10
 /// on a violation; a note is told and is none.
@@ -59,6 +59,10 @@ impl Audit {
         }
         let operator = asking::operator();
         let kept = audit_runs::record(&store.pool, &audit, began_at, &operator, self.stream).await;
+        let kept = match kept {
+            Ok(()) => digests::keep(&store.pool, &audit.digests).await,
+            Err(error) => Err(error),
+        };
         if let Err(error) = kept {
             eprintln!("the result is not kept: {error}");
         }

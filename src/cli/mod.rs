@@ -7,16 +7,20 @@ mod audit;
 mod brands;
 mod config;
 mod conflicts;
+mod credit_notes;
 mod demo;
 mod events;
 mod gaps;
+mod holds;
 mod invoices;
 mod local;
 pub mod output;
+mod periods;
 mod plans;
 mod preview;
 mod profile;
 mod progress;
+mod proofs;
 mod receipts;
 mod rejected;
 mod replay;
@@ -84,6 +88,9 @@ enum Noun {
     /// Single receipts
     #[command(subcommand)]
     Receipts(receipts::Receipts),
+    /// Proofs that a document counts a receipt
+    #[command(subcommand)]
+    Proofs(proofs::Proofs),
     /// Events that contradict a counted receipt
     #[command(subcommand)]
     Conflicts(conflicts::Conflicts),
@@ -103,6 +110,15 @@ enum Noun {
     /// Invoices
     #[command(subcommand)]
     Invoices(invoices::Invoices),
+    /// Credit notes
+    #[command(subcommand, name = "credit-notes")]
+    CreditNotes(credit_notes::CreditNotes),
+    /// Periods that have ended, and what speaks against their invoices
+    #[command(subcommand)]
+    Periods(periods::Periods),
+    /// Holds: brands and periods of which nothing is issued
+    #[command(subcommand)]
+    Holds(holds::Holds),
     /// The configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -162,6 +178,7 @@ impl Command {
             Noun::Brands(verb) => verb.run(&load()?.config, output).await,
             Noun::Usage(usage) => usage.run(&store(&load()?.config)?, output).await,
             Noun::Receipts(verb) => verb.run(&store(&load()?.config)?, output).await,
+            Noun::Proofs(verb) => verb.run(output),
             Noun::Gaps(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Conflicts(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Audit(audit) => {
@@ -175,6 +192,9 @@ impl Command {
             Noun::Plans(verb) => verb.run(|| Ok(load()?.config), output).await,
             Noun::Assignments(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Invoices(verb) => verb.run(&load()?.config, output).await,
+            Noun::CreditNotes(verb) => verb.run(&load()?.config, output).await,
+            Noun::Periods(verb) => verb.run(&load()?.config, output).await,
+            Noun::Holds(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Config(verb) => {
                 verb.run(&load()?);
                 Ok(())

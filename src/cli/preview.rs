@@ -64,7 +64,7 @@ pub struct Preview {
 }
 
 /// Reads `YYYY-MM-DD`, or `YYYY-MM` as the first of the month.
-fn day(text: &str) -> Result<NaiveDate, String> {
+pub fn day(text: &str) -> Result<NaiveDate, String> {
     text.parse()
         .or_else(|_| format!("{text}-01").parse())
         .map_err(|_| "write a day as YYYY-MM-DD or a month as YYYY-MM".to_owned())

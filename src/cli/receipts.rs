@@ -1,4 +1,4 @@
-//! `prooftally receipts show|void`.
+//! `prooftally receipts show|void|prove`.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use super::output::{Cell, Listing, Output};
+use super::proofs::Prove;
 use super::{Problem, asking};
 use crate::store::Store;
 use crate::store::ledger::{self, CountedReceipt};
@@ -20,6 +21,8 @@ pub enum Receipts {
     /// Take receipts back that should not have been counted; each by an entry of its own. One that is
     /// delivered again stays a duplicate
     Void(Void),
+    /// Write the proof that a document counts this receipt, for `proofs check`
+    Prove(Prove),
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +78,7 @@ impl Receipts {
         let receipt_id = match self {
             Receipts::Show { receipt_id } => receipt_id,
             Receipts::Void(void) => return void.run(store).await,
+            Receipts::Prove(prove) => return prove.run(store).await,
         };
         let counted = ledger::receipts(&store.pool, &receipt_id).await?;
         let sightings = ledger::sightings(&store.pool, &receipt_id, SIGHTINGS_MAX).await?;

@@ -22,6 +22,15 @@ pub struct Issuer {
     pub fields: BTreeMap<String, String>,
 }
 
+impl Issuer {
+    /// The party that documents name.
+    pub fn party(&self) -> Party {
+        let known = self.fields.iter();
+        let values = known.filter_map(|(name, text)| Some((Field::from_name(name)?, text.clone())));
+        Party::new(Role::Issuer, values).expect("a configuration is checked when it is loaded")
+    }
+}
+
 /// Most versions.
 const ISSUERS_MAX: usize = 100;
 

@@ -126,6 +126,20 @@ pub struct Billing {
     pub default_plan: String,
     /// Relative to the working directory.
     pub plans_dir: PathBuf,
+    pub finalize: Finalize,
+    /// Days after a period's end in which late receipts still come onto its invoice.
+    pub grace_days: u16,
+}
+
+/// Who issues documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finalize {
+    /// A person, who has seen the draft.
+    #[default]
+    ByHand,
+    /// The engine, as soon as nothing speaks against it.
+    Automatic,
 }
 
 /// The listener for health and metrics.
@@ -198,7 +212,12 @@ impl Default for Audit {
 
 impl Default for Billing {
     fn default() -> Self {
-        Self { default_plan: "zkdpp-standard".to_owned(), plans_dir: "config/plans".into() }
+        Self {
+            default_plan: "zkdpp-standard".to_owned(),
+            plans_dir: "config/plans".into(),
+            finalize: Finalize::ByHand,
+            grace_days: 3,
+        }
     }
 }
 

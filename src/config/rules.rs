@@ -96,6 +96,8 @@ pub(super) static RULES: &[(&str, Rule)] = &[
     ("audit.every_hours", Rule::Integer(0, 8_784)),
     ("billing.default_plan", Rule::Text(PLAN)),
     ("billing.plans_dir", Rule::Text(FOLDER)),
+    ("billing.finalize", Rule::OneOf(&["by_hand", "automatic"])),
+    ("billing.grace_days", Rule::Integer(0, 90)),
     ("admin.listen", Rule::Text(ADDRESS)),
     ("admin.metrics_brands_max", Rule::Integer(0, 100_000)),
     ("telemetry.log_format", Rule::OneOf(&["text", "json"])),

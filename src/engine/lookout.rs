@@ -74,6 +74,7 @@ impl Lookout {
         let parts = Arc::clone(&self.parts);
         let jetstream = &parts.bus.jetstream;
         let config = &parts.config.intake;
+        let asked_at = Utc::now();
         // The mirror first, so that it cannot seem to have passed its origin.
         let Some(info) = streams::info(jetstream, &config.pull.stream).await? else {
             return Ok(());
@@ -86,6 +87,10 @@ impl Lookout {
         let origin_last = origin.as_ref().map(|origin| number(origin.state.last_sequence));
         parts.metrics.stream_ends(last, origin_last);
         self.look_at_mirror(last, origin_last);
+        if cursor.sequence >= last.max(origin_last.unwrap_or(0)) {
+            // The cursor was read before the streams were asked.
+            cursor::note_caught_up(&parts.store.pool, cursor, asked_at).await?;
+        }
         let messages = (last - cursor.sequence).max(0);
         let age = match cursor.stored_at {
             Some(stored_at) if messages > 0 => Utc::now() - stored_at,

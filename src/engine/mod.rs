@@ -17,6 +17,7 @@ use ractor::{Actor, ActorRef};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::actors::biller::BillerArguments;
 use crate::actors::engine_supervisor::{EngineArguments, EngineMsg, EngineSupervisor};
 use crate::actors::flight::Flight;
 use crate::actors::refusals::Refusals;
@@ -25,12 +26,15 @@ use crate::bus::requests::Bell;
 use crate::bus::witness::{self, Witness};
 use crate::bus::{self, Bus, intake, sorter};
 use crate::store::cursor::{self, Place};
+use crate::store::due::Terms;
 use crate::store::{self, Store};
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 pub use lookout::time_to_loss;
-pub use settings::{bus_config, origin_of_mirror, store_config, streams_wanted, witness_config};
+pub use settings::{
+    billing_terms, bus_config, origin_of_mirror, store_config, streams_wanted, witness_config,
+};
 
 /// Everything that an engine needs to know.
 #[derive(Clone, Debug)]
@@ -51,9 +55,20 @@ pub struct Config {
     pub passivate_after: Duration,
     /// How often the whole database is audited; `None` for never.
     pub audit_every: Option<Duration>,
+    pub billing: Billing,
     pub admin_listen: SocketAddr,
     pub metrics_brands_max: usize,
     pub shutdown_grace: Duration,
+}
+
+/// How documents are issued.
+#[derive(Clone, Debug)]
+pub struct Billing {
+    pub terms: Terms,
+    /// Issues what nothing speaks against; otherwise a person does.
+    pub finalizes: bool,
+    /// How often drafts are refreshed.
+    pub every: Duration,
 }
 
 /// How long the end of an engine waits for servers to hear of it.
@@ -107,6 +122,12 @@ impl Engine {
         let store = Store::new(&config.store)?;
         let bus = bus::connect(&config.bus, true).await?;
         let restart = config.restart;
+        let biller = BillerArguments {
+            store: store.clone(),
+            terms: config.billing.terms.clone(),
+            finalizes: config.billing.finalizes,
+            every: config.billing.every,
+        };
         let stream = config.intake.pull.stream.clone();
         let witness = Witness::new(bus.jetstream.clone(), config.witness.clone(), stream);
         let parts = Arc::new(Parts {
@@ -131,6 +152,7 @@ impl Engine {
         let of_start = Arc::clone(&parts);
         let arguments = EngineArguments {
             start: Arc::new(move |root| Box::pin(metering::start(Arc::clone(&of_start), root))),
+            biller,
             limits: restart,
             refusals: parts.refusals.clone(),
             metrics,

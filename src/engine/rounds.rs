@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Parts;
 use crate::store::audit::{self, Severity};
 use crate::store::audit_runs::{self, AuditRun};
-use crate::store::{self, conflicts, rejections};
+use crate::store::{self, conflicts, digests, rejections};
 use crate::telemetry::health::Notice;
 
 /// Audits the database whenever an audit is due, for as long as this engine is the one that writes. A
@@ -45,6 +45,7 @@ async fn run(parts: &Parts) -> Result<(), store::Error> {
         tracing::error!(check = finding.check, what = finding.what, "the audit found a violation");
     }
     audit_runs::record(&parts.store.pool, &audit, began_at, "schedule", false).await?;
+    digests::keep(&parts.store.pool, &audit.digests).await?;
     tracing::info!(
         violations = audit.count(Severity::Violation),
         notes = audit.count(Severity::Note),

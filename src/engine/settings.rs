@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::Config;
+use super::{Billing, Config};
 use crate::actors::restart::Limits;
 use crate::bus::{self, intake, sorter, streams, witness};
+use crate::store::due::{Issuer, Terms};
 use crate::{config, store};
 
 impl Config {
@@ -59,11 +60,29 @@ impl Config {
                 .then(|| Duration::from_secs(3_600 * u64::from(config.audit.every_hours))),
             brand_tries_max: config.supervision.brand_tries_max,
             passivate_after: milliseconds(config.brands.passivate_after_ms),
+            billing: Billing {
+                terms: billing_terms(config),
+                finalizes: config.billing.finalize == config::Finalize::Automatic,
+                every: BILL_EVERY,
+            },
             admin_listen: config.admin.listen,
             metrics_brands_max: config.admin.metrics_brands_max,
             shutdown_grace: milliseconds(config.service.shutdown_grace_ms),
         }
     }
+}
+
+/// How often drafts are refreshed.
+const BILL_EVERY: Duration = Duration::from_secs(60);
+
+/// Who issues documents, and when a period is complete.
+pub fn billing_terms(config: &config::Config) -> Terms {
+    let issuers = config.issuer.iter().map(|issuer| Issuer {
+        from: issuer.from,
+        zone: issuer.zone,
+        party: issuer.party(),
+    });
+    Terms { issuers: issuers.collect(), grace_days: config.billing.grace_days }
 }
 
 /// How the database is reached.

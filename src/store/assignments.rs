@@ -269,9 +269,12 @@ impl Held {
         let waivers = waivers::standing(&mut *connection, Some(brand.no)).await?;
         let today = billing::usage::usage_day(now, brand.zone);
         let first = usage::first_day(&mut *connection, brand.no).await?;
-        // No invoice can be finalized yet, so every day is open.
-        let limits =
-            Limits { earliest: first.map_or(today, |first| first.min(today)), open_from: None };
+        let open_from =
+            sqlx::query_scalar("select max(period_end) from standing_invoice where brand_no = $1")
+                .bind(brand.no)
+                .fetch_one(&mut *connection)
+                .await?;
+        let limits = Limits { earliest: first.map_or(today, |first| first.min(today)), open_from };
         let assignments = records.iter().map(Record::assignment).collect();
         let waivers = waivers.iter().map(waivers::Record::stretch).collect();
         Ok(Self { brand, assignments, waivers, limits })

@@ -4,6 +4,10 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+pub use fields::{Fields, Rows};
+
+mod fields;
+
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's own epoch.
 const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;

@@ -88,6 +88,29 @@ pub async fn read(executor: impl PgExecutor<'_>) -> Result<Cursor, Error> {
     Ok(sqlx::query_as(COLUMNS).fetch_one(executor).await?)
 }
 
+/// Notes that the cursor had, at a moment, everything that the stream had. Only for the engine whose cursor
+/// it still is.
+///
+/// # Errors
+/// If the database is away.
+pub async fn note_caught_up(
+    pool: &PgPool,
+    cursor: &Cursor,
+    at: DateTime<Utc>,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update caught_up set at = greatest(at, $3), epoch = $2, sequence = $4 \
+         where exists (select from cursor where fence = $1 and epoch = $2)",
+    )
+    .bind(cursor.fence)
+    .bind(cursor.epoch)
+    .bind(at)
+    .bind(cursor.sequence)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
 /// Reads the cursor and keeps it from moving until the transaction ends.
 pub(super) async fn read_for_update(executor: impl PgExecutor<'_>) -> Result<Cursor, Error> {
     // The clause is added to a constant of ours, so nothing can be smuggled in.

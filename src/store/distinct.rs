@@ -18,11 +18,15 @@ pub struct Kind {
     pub receipts: i64,
 }
 
-/// What counts now: not what takes an entry back, nor what was taken back.
-const COUNTS: &str = "l.source <> 4 and not exists ( \
-    select from correction c where c.of_entry = l.entry and c.kind = 'void')";
+/// What counts when `cutoff` is the last entry: not what takes an entry back, nor what was taken back.
+fn counts(cutoff: i64) -> String {
+    format!(
+        "l.entry <= {cutoff} and l.source <> 4 and not exists (select from correction c \
+         where c.of_entry = l.entry and c.kind = 'void' and c.entry <= {cutoff})"
+    )
+}
 
-/// The receipts of these predicates by kind.
+/// The receipts of these predicates by kind, of the entries up to `cutoff`.
 ///
 /// # Errors
 /// If the database is away.
@@ -31,13 +35,15 @@ pub async fn kinds(
     brand_no: i32,
     period: Period,
     predicates: &[i32],
+    cutoff: i64,
 ) -> Result<Vec<Kind>, Error> {
+    let counts = counts(cutoff);
     let statement = format!(
         "select predicate_no, coalesce(result, true) as result, product is not null as has_product, \
             supplier is not null as has_supplier, count(*) as receipts \
          from ledger l \
          where brand_no = $1 and usage_day >= $2 and usage_day < $3 and predicate_no = any($4) \
-            and {COUNTS} group by 1, 2, 3, 4"
+            and {counts} group by 1, 2, 3, 4"
     );
     Ok(sqlx::query_as(AssertSqlSafe(statement))
         .bind(brand_no)
@@ -48,7 +54,7 @@ pub async fn kinds(
         .await?)
 }
 
-/// How many values the receipts of `kinds` have of what `meter` counts.
+/// How many values the receipts of `kinds` have of what `meter` counts, of the entries up to `cutoff`.
 ///
 /// # Errors
 /// If the database is away.
@@ -58,12 +64,14 @@ pub async fn values(
     period: Period,
     meter: Meter,
     kinds: &[&Kind],
+    cutoff: i64,
 ) -> Result<i64, Error> {
     let column = match meter {
         Meter::DistinctProducts => "product",
         Meter::DistinctSuppliers => "supplier",
         Meter::Receipts => return Ok(kinds.iter().map(|kind| kind.receipts).sum()),
     };
+    let counts = counts(cutoff);
     // The column's name is one of the two above. A hashed `distinct` is much faster than a sorted
     // `count(distinct …)`.
     let statement = format!(
@@ -74,7 +82,7 @@ pub async fn values(
                 on k.predicate_no = l.predicate_no and k.result = coalesce(l.result, true) \
                     and k.has_product = (l.product is not null) \
                     and k.has_supplier = (l.supplier is not null) \
-            where l.brand_no = $1 and l.usage_day >= $2 and l.usage_day < $3 and {COUNTS}) found"
+            where l.brand_no = $1 and l.usage_day >= $2 and l.usage_day < $3 and {counts}) found"
     );
     let column = |what: fn(&Kind) -> bool| kinds.iter().map(|kind| what(kind)).collect::<Vec<_>>();
     Ok(sqlx::query_scalar(AssertSqlSafe(statement))

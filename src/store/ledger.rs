@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use sqlx::{Connection, FromRow, PgConnection, PgPool};
 
-use super::Error;
+use super::{Error, digests};
 
 /// What an entry says, as far as two events of one receipt must agree on it.
 #[derive(Clone, Debug, FromRow)]
@@ -120,7 +120,7 @@ pub async fn set_zone(
     request_no: i64,
     brand_no: i32,
     zone: Tz,
-) -> Result<i64, Error> {
+) -> Result<Option<i64>, Error> {
     let mut transaction = connection.begin().await?;
     let held = sqlx::query("select from cursor where fence = $1 for update")
         .bind(fence)
@@ -128,6 +128,17 @@ pub async fn set_zone(
         .await?;
     if held.is_none() {
         return Err(Error::Stale { fence });
+    }
+    let has_documents: bool =
+        sqlx::query_scalar("select exists (select from document where brand_no = $1)")
+            .bind(brand_no)
+            .fetch_one(&mut *transaction)
+            .await?;
+    if has_documents {
+        let text = "the brand has documents, and the usage days behind them stay what they are";
+        super::requests::answer(&mut *transaction, request_no, "refused", text).await?;
+        transaction.commit().await?;
+        return Ok(None);
     }
     let moved = move_usage_days(&mut transaction, brand_no, zone).await?;
     rebuild_usage(&mut transaction, brand_no, zone).await?;
@@ -139,7 +150,7 @@ pub async fn set_zone(
     let text = format!("{moved} receipts have another usage day");
     super::requests::answer(&mut *transaction, request_no, "done", &text).await?;
     transaction.commit().await?;
-    Ok(moved)
+    Ok(Some(moved))
 }
 
 /// Days are computed here and not in SQL, so that one time zone database decides, in the engine and
@@ -169,6 +180,7 @@ async fn move_usage_days(
             .filter(|(_, before, day)| before != day)
             .map(|(entry, _, day)| (entry, day))
             .unzip();
+        digests::forget(&mut *transaction, &entries).await?;
         let updated = sqlx::query(
             "update ledger l set usage_day = d.usage_day \
              from unnest($1::bigint[], $2::date[]) as d (entry, usage_day) where l.entry = d.entry",

@@ -101,6 +101,23 @@ pub async fn read(
     Ok(found)
 }
 
+/// Reads the usage of `days` as it was when `cutoff` was the last entry, from the ledger alone.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_as_of(
+    snapshot: &mut PgConnection,
+    brand: &Brand,
+    days: Period,
+    plan: &Plan,
+    cutoff: i64,
+) -> Result<PeriodUsage, Error> {
+    let mut found = PeriodUsage::default();
+    let numbered = brands::predicates(&mut *snapshot).await?;
+    read_ledger(snapshot, brand, days, plan, (&numbered, cutoff), &mut found).await?;
+    Ok(found)
+}
+
 fn counted(receipts: i64) -> Result<u64, Error> {
     u64::try_from(receipts).map_err(|_| Error::Corrupt("usage counts below zero".to_owned()))
 }
@@ -115,7 +132,6 @@ async fn count_distinct(
     found: &mut PeriodUsage,
 ) -> Result<(), Error> {
     let mut numbered = brands::predicates(&mut *snapshot).await?;
-    let name = |one: &NumberedPredicate| format!("{}@{}", one.name, one.version);
     numbered.retain(|one| {
         let name = name(one);
         found.rows.iter().any(|row| row.predicate == name) && is_counted_distinct(plan, &name)
@@ -123,12 +139,29 @@ async fn count_distinct(
     if numbered.is_empty() {
         return Ok(());
     }
+    found.rows.retain(|row| !numbered.iter().any(|one| name(one) == row.predicate));
+    read_ledger(snapshot, brand, days, plan, (&numbered, i64::MAX), found).await
+}
+
+fn name(one: &NumberedPredicate) -> String {
+    format!("{}@{}", one.name, one.version)
+}
+
+/// Adds the usage of these predicates in the entries up to a cutoff, with the values that distinct
+/// meters count.
+async fn read_ledger(
+    snapshot: &mut PgConnection,
+    brand: &Brand,
+    days: Period,
+    plan: &Plan,
+    (numbered, cutoff): (&[NumberedPredicate], i64),
+    found: &mut PeriodUsage,
+) -> Result<(), Error> {
     found.reads_ledger = true;
     let numbers: Vec<i32> = numbered.iter().map(|one| one.predicate_no).collect();
     let names: std::collections::BTreeMap<i32, String> =
         numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
-    found.rows.retain(|row| !names.values().any(|name| *name == row.predicate));
-    let kinds = distinct::kinds(&mut *snapshot, brand.no, days, &numbers).await?;
+    let kinds = distinct::kinds(&mut *snapshot, brand.no, days, &numbers, cutoff).await?;
     for kind in &kinds {
         found.rows.push(Row {
             predicate: names.get(&kind.predicate_no).cloned().unwrap_or_default(),
@@ -150,7 +183,8 @@ async fn count_distinct(
         let taken: Vec<&distinct::Kind> = kinds.iter().filter(takes).collect();
         if !taken.is_empty() {
             let values =
-                distinct::values(&mut *snapshot, brand.no, days, charge.meter, &taken).await?;
+                distinct::values(&mut *snapshot, brand.no, days, charge.meter, &taken, cutoff)
+                    .await?;
             found.distinct.push(Distinct { charge: number, values: counted(values)? });
         }
     }

@@ -57,18 +57,7 @@ pub async fn versions(executor: impl PgExecutor<'_>, brand_no: i32) -> Result<Ve
             let corrupt = |what| {
                 Error::Corrupt(format!("profile {version} of brand number {brand_no}: {what}"))
             };
-            let fields: BTreeMap<String, String> =
-                serde_json::from_str(&fields).map_err(|error| corrupt(error.to_string()))?;
-            let values = fields
-                .into_iter()
-                .map(|(name, text)| {
-                    let field = Field::from_name(&name);
-                    Ok((field.ok_or_else(|| corrupt(format!("unknown field {name}")))?, text))
-                })
-                .collect::<Result<Vec<_>, Error>>()?;
-            let party = Party::new(Role::Buyer, values).map_err(|faults| {
-                corrupt(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            })?;
+            let party = party(&fields).map_err(corrupt)?;
             Ok(Version { version, party, made_at, made_by })
         })
         .collect()
@@ -111,6 +100,43 @@ pub async fn change<E>(
     .await?;
     transaction.commit().await?;
     Ok(Ok((before, version)))
+}
+
+/// The newest profile of each brand that has one, by brand number.
+///
+/// # Errors
+/// If the database is away, or what it holds cannot be read.
+pub async fn newest(
+    executor: impl PgExecutor<'_>,
+    brand_no: Option<i32>,
+) -> Result<BTreeMap<i32, Party>, Error> {
+    let rows: Vec<(i32, String)> = sqlx::query_as(
+        "select distinct on (brand_no) brand_no, fields::text from brand_profile \
+         where $1::int is null or brand_no = $1 order by brand_no, version desc",
+    )
+    .bind(brand_no)
+    .fetch_all(executor)
+    .await?;
+    rows.into_iter()
+        .map(|(brand_no, fields)| {
+            let corrupt = |what| Error::Corrupt(format!("profile of brand {brand_no}: {what}"));
+            Ok((brand_no, party(&fields).map_err(corrupt)?))
+        })
+        .collect()
+}
+
+/// Reads a party from its fields.
+fn party(fields: &str) -> Result<Party, String> {
+    let fields: BTreeMap<String, String> =
+        serde_json::from_str(fields).map_err(|error| error.to_string())?;
+    let values = fields
+        .into_iter()
+        .map(|(name, text)| {
+            Ok((Field::from_name(&name).ok_or_else(|| format!("unknown field {name}"))?, text))
+        })
+        .collect::<Result<Vec<_>, String>>()?;
+    Party::new(Role::Buyer, values)
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
 #[derive(FromRow)]

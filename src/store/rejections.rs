@@ -208,3 +208,16 @@ pub async fn failures(executor: impl PgExecutor<'_>) -> Result<Vec<NewFailures>,
         })
         .collect())
 }
+
+/// Open rejections that name no brand that is known: nobody is billed for them.
+///
+/// # Errors
+/// If the database is away.
+pub async fn open_without_brand(executor: impl PgExecutor<'_>) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(
+        "select count(*) from rejection r where state = 'open' \
+            and not exists (select from brand b where b.brand_id = r.brand_id)",
+    )
+    .fetch_one(executor)
+    .await?)
+}

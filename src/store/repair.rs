@@ -3,8 +3,8 @@
 
 use sqlx::{FromRow, PgPool, PgTransaction};
 
-use super::Error;
 use super::corrections::{Correction, Done, Refusal};
+use super::{Error, digests};
 
 /// An entry that counts a receipt which an earlier one has counted.
 #[derive(Clone, Debug, FromRow)]
@@ -98,6 +98,7 @@ pub(super) async fn move_out(
     .bind(&entries)
     .execute(&mut **transaction)
     .await?;
+    digests::forget(&mut **transaction, &entries).await?;
     let of_stream = checked.iter().filter(|double| double.source == 0).count();
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     sqlx::query(

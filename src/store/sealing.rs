@@ -289,6 +289,20 @@ pub async fn sealed(pool: &PgPool) -> Result<Vec<Kept>, Error> {
     .await?)
 }
 
+/// What is kept of a sealed segment.
+///
+/// # Errors
+/// If the database is away, or the segment is not sealed.
+pub async fn sealed_one(executor: impl PgExecutor<'_>, segment: i64) -> Result<Kept, Error> {
+    Ok(sqlx::query_as(
+        "select segment, entries, filter, checksum from segment \
+         where sealed_at is not null and segment = $1",
+    )
+    .bind(segment)
+    .fetch_one(executor)
+    .await?)
+}
+
 /// How many segments are sealed.
 ///
 /// # Errors

@@ -73,7 +73,7 @@ pub struct Leaf<'a> {
     pub verified_at: DateTime<Utc>,
     pub expires_at: Option<DateTime<Utc>>,
     pub usage_day: NaiveDate,
-    /// The entry that a void takes back.
+    /// The entry that a void takes back, or that a resolution takes the place of.
     pub of_entry: Option<u64>,
 }
 
@@ -101,7 +101,8 @@ impl<'a> Leaf<'a> {
                 return Err(wrong(column, format!("{}", number.unwrap_or_default())));
             }
         }
-        if self.of_entry.is_some() != (self.source == Source::Void) {
+        let corrects = matches!(self.source, Source::Void | Source::Resolution);
+        if self.of_entry.is_some() != corrects {
             let value = format!("{:?} with source {}", self.of_entry, self.source.as_str());
             return Err(wrong("of entry", value));
         }

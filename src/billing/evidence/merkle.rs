@@ -62,6 +62,12 @@ impl Tree {
         Self { index: Some(index), ..Self::default() }
     }
 
+    /// Makes the leaf that is appended next the one that the tree will prove.
+    pub fn prove_next(&mut self) {
+        self.index = Some(self.size);
+        self.path.clear();
+    }
+
     /// Appends a leaf with these bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         let proves = self.index == Some(self.size);

@@ -304,6 +304,8 @@ fn all_of_it_is_shown() {
         [billing]
         default_plan = "zkdpp-standard" # default
         plans_dir = "config/plans" # default
+        finalize = "by_hand" # default
+        grace_days = 3 # default
 
         [admin]
         listen = "127.0.0.1:9464" # default

@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use crate::store::epochs::{self, Extent};
+use crate::store::verification::{self, Difference};
 use crate::store::{Error, cursor};
 
 /// At most so many findings of a check are told one by one.
@@ -217,6 +218,15 @@ pub(super) async fn evidence_of_rejection(
             format!("position {sequence} of epoch {epoch} is {kind} and its event is not kept")
         })
         .collect())
+}
+
+/// Documents have the bytes that they were issued with, their rows say the same, and each names the one
+/// before it. The ledger behind them is for `invoices verify`.
+pub(super) async fn documents(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
+    let differences = verification::check_all(connection).await?;
+    let most = usize::try_from(FINDINGS_MAX).unwrap_or(usize::MAX);
+    let say = |found: Difference| format!("{}: {}", found.document, found.what);
+    Ok(differences.into_iter().take(most).map(say).collect())
 }
 
 /// Receipt ids that are counted for more than one brand: right by the rules, since an id is a brand's

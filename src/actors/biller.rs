@@ -1,0 +1,88 @@
+//! The billing actor: opens the drafts of periods that have ended, refreshes them, and issues them if the
+//! configuration says so. What goes wrong with one brand is said of that brand and stops no other.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::store::billing_run::{self, Which};
+use crate::store::due::Terms;
+use crate::store::{self, Store};
+
+/// What the actor works with.
+#[derive(Clone)]
+pub struct BillerArguments {
+    pub store: Store,
+    pub terms: Terms,
+    /// Issues what nothing speaks against; otherwise a person does.
+    pub finalizes: bool,
+    /// From the end of one look to the next.
+    pub every: Duration,
+}
+
+/// What the actor is told.
+pub enum BillerMsg {
+    Look,
+}
+
+pub struct BillingActor;
+
+/// Who issues documents when nobody does it by hand.
+const BY: &str = "biller";
+
+impl Actor for BillingActor {
+    type Msg = BillerMsg;
+    type State = BillerArguments;
+    type Arguments = BillerArguments;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<BillerMsg>,
+        arguments: BillerArguments,
+    ) -> Result<BillerArguments, ActorProcessingErr> {
+        me.cast(BillerMsg::Look)?;
+        Ok(arguments)
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<BillerMsg>,
+        message: BillerMsg,
+        state: &mut BillerArguments,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            BillerMsg::Look => {
+                if let Err(error) = state.look().await {
+                    tracing::warn!(error = %format!("{:#}", anyhow::Error::from(error)),
+                        "drafts could not be refreshed; that is tried again");
+                }
+                me.send_after(state.every, || BillerMsg::Look);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BillerArguments {
+    async fn look(&self) -> Result<(), store::Error> {
+        let now = Utc::now();
+        if self.finalizes {
+            let which = Which::default();
+            let done = billing_run::issue_all(&self.store, &self.terms, &which, now, BY, |_, _| {})
+                .await?;
+            for (brand, issued) in &done.issued {
+                let number = issued.number.as_deref().unwrap_or("no number");
+                tracing::info!(brand = %brand.id, number, total = %issued.total, "document issued");
+            }
+        }
+        let looked = billing_run::look(&self.store, &self.terms, None, now, |_| false).await?;
+        for (brand, candidates) in &looked {
+            if let Err(error) = candidates {
+                tracing::error!(brand = %brand.id, %error, "the brand's drafts cannot be computed");
+            }
+        }
+        billing_run::keep_drafts(&self.store.pool, &looked).await?;
+        Ok(())
+    }
+}

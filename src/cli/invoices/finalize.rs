@@ -1,0 +1,148 @@
+//! `invoices finalize`: issue what a person has approved, one or all.
+
+use billing::hash::Hash;
+use chrono::{NaiveDate, Utc};
+use clap::{ArgGroup, Args};
+use rust_decimal::Decimal;
+
+use super::refusal;
+use crate::cli::asking::operator;
+use crate::cli::output::{Cell, Listing, Output};
+use crate::cli::preview::day;
+use crate::cli::{Problem, brands, progress};
+use crate::config::Config;
+use crate::engine::billing_terms;
+use crate::store::billing_run::{self, Which};
+use crate::store::issue::{self, Approval, Refused};
+use crate::store::{Error, Store};
+
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("whose").required(true).args(["brand", "all"]),
+    after_help = "The document is computed anew. One brand's needs what was approved: the draft's etag or \
+        its expected total, as `invoices list --state draft` and `periods list` show them. What speaks \
+        against it is listed; `periods override` answers for a reason."
+)]
+pub struct Finalize {
+    /// The brand that pays
+    #[arg(long)]
+    brand: Option<String>,
+    /// Every brand whose document nothing speaks against
+    #[arg(long, conflicts_with_all = ["etag", "total", "adjustment"])]
+    all: bool,
+    /// A day of the period, or its month as YYYY-MM
+    #[arg(long, value_parser = day, required_unless_present = "adjustment")]
+    period: Option<NaiveDate>,
+    /// The brand's adjustment, which is no period's invoice
+    #[arg(long, conflicts_with = "period")]
+    adjustment: bool,
+    /// The draft's etag
+    #[arg(long)]
+    etag: Option<String>,
+    /// The total that is expected, tax included
+    #[arg(long)]
+    total: Option<Decimal>,
+}
+
+impl Finalize {
+    pub async fn run(self, config: &Config, store: &Store, output: Output) -> anyhow::Result<()> {
+        if self.all {
+            return self.run_all(config, store, output).await;
+        }
+        let etag =
+            match &self.etag {
+                Some(text) => Some(Hash::parse(text).ok_or_else(|| {
+                    Problem::Refused("an etag is 64 hexadecimal digits".to_owned())
+                })?),
+                None => None,
+            };
+        let approval = Approval { etag, total: self.total };
+        if approval.etag.is_none() && approval.total.is_none() {
+            let text = "say what was approved: --etag or --total of the draft";
+            return Err(Problem::Refused(text.to_owned()).into());
+        }
+        let brand = brands::known(store, self.brand.as_deref().unwrap_or_default()).await?;
+        let terms = billing_terms(config);
+        let is_meant = |one: &crate::store::due::Candidate| match (self.period, one.slot) {
+            (Some(day), Some(slot)) => slot.period.contains(day),
+            (None, None) => true,
+            _ => false,
+        };
+        // The brand may move on between the look and the lock, by another's work; a few times is chance.
+        const TRIES_MAX: u32 = 5;
+        let mut tries = 0;
+        loop {
+            let now = Utc::now();
+            let looked = billing_run::look(store, &terms, Some(brand.no), now, is_meant).await?;
+            let mut candidates = Vec::new();
+            for (_, found) in looked {
+                candidates.extend(found?);
+            }
+            let Some(candidate) = candidates.iter().find(|one| is_meant(one)) else {
+                let text = format!(
+                    "nothing of {} is due there: the period has not ended, is invoiced, or has no plan; \
+                     see `prooftally periods list --brand {0}`",
+                    brand.id
+                );
+                return Err(Problem::NotFound(text).into());
+            };
+            let by = operator();
+            let issued =
+                issue::finalize(&store.pool, &terms.issuers, candidate, &approval, now, &by).await;
+            tries += 1;
+            match issued {
+                Err(Refused::Moved) if tries < TRIES_MAX => {}
+                Err(refused) => return Err(refusal(refused)),
+                Ok(issued) => {
+                    return listing(&[(brand, issued)]).print(output);
+                }
+            }
+        }
+    }
+
+    async fn run_all(self, config: &Config, store: &Store, output: Output) -> anyhow::Result<()> {
+        let terms = billing_terms(config);
+        let which = Which { brand_no: None, day: self.period };
+        let bar = progress::bar("documents", 0);
+        let tell = |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        };
+        let done =
+            billing_run::issue_all(store, &terms, &which, Utc::now(), &operator(), tell).await;
+        bar.finish_and_clear();
+        let done = done?;
+        listing(&done.issued).print(output)?;
+        for (brand, refused) in &done.refused {
+            eprintln!("{}: {refused}", brand.id);
+        }
+        eprintln!("{} issued, {} refused", done.issued.len(), done.refused.len());
+        unattributed(store).await?;
+        if done.refused.is_empty() {
+            return Ok(());
+        }
+        Err(Problem::Refused(format!("{} documents were refused", done.refused.len())).into())
+    }
+}
+
+/// Says how many events no brand can be billed for: they block nobody, and somebody signs them off.
+async fn unattributed(store: &Store) -> Result<(), Error> {
+    let open = crate::store::rejections::open_without_brand(&store.pool).await?;
+    if open > 0 {
+        eprintln!("{open} open rejections name no known brand: `prooftally events rejected list`");
+    }
+    Ok(())
+}
+
+fn listing(issued: &[(crate::store::brands::Brand, issue::Issued)]) -> Listing {
+    let mut listing = Listing::new(["brand", "number", "document_no", "total"]);
+    for (brand, issued) in issued {
+        listing.row([
+            brand.id.as_str().into(),
+            issued.number.clone().into(),
+            issued.document_no.into(),
+            Cell::Decimal(issued.total.to_string()),
+        ]);
+    }
+    listing
+}

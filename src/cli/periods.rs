@@ -1,0 +1,220 @@
+//! `prooftally periods list|show|override`: what is due, and what speaks against issuing it.
+
+use billing::completeness::Reason;
+use chrono::{NaiveDate, Utc};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand};
+
+use super::asking::operator;
+use super::output::{Cell, Listing, Output};
+use super::preview::day;
+use super::{Problem, brands};
+use crate::config::Config;
+use crate::engine::billing_terms;
+use crate::store::documents::{self, Filter};
+use crate::store::due::Candidate;
+use crate::store::{Store, billing_run, holds};
+
+#[derive(Debug, Subcommand)]
+pub enum Periods {
+    /// Periods that have ended: due, with what speaks against their invoices, or invoiced
+    List {
+        /// Only this brand's
+        #[arg(long)]
+        brand: Option<String>,
+        /// Only the period with this day, or this month as YYYY-MM
+        #[arg(long, value_parser = day)]
+        period: Option<NaiveDate>,
+    },
+    /// Everything that speaks against the invoice of one period, a reason a row
+    Show {
+        brand: String,
+        /// A day of the period, or its month as YYYY-MM
+        #[arg(long, value_parser = day)]
+        period: NaiveDate,
+    },
+    /// Answer for a reason against the invoice of a period; it stands on the document
+    Override(Override),
+}
+
+#[derive(Debug, Args)]
+pub struct Override {
+    brand: String,
+    /// A day of the period, or its month as YYYY-MM
+    #[arg(long, value_parser = day)]
+    period: NaiveDate,
+    /// The reason's name, as `periods show` gives it
+    #[arg(long)]
+    reason: String,
+    /// Why
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    because: String,
+}
+
+impl Periods {
+    pub async fn run(self, config: &Config, output: Output) -> anyhow::Result<()> {
+        let store = super::store(config)?;
+        match self {
+            Periods::List { brand, period } => {
+                list(config, &store, brand.as_deref(), period, output).await
+            }
+            Periods::Show { brand, period } => {
+                let candidate = due(config, &store, &brand, period).await?;
+                show(&candidate).print(output)
+            }
+            Periods::Override(over) => over.run(config, &store).await,
+        }
+    }
+}
+
+async fn list(
+    config: &Config,
+    store: &Store,
+    brand: Option<&str>,
+    day: Option<NaiveDate>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let brand_no = match brand {
+        Some(brand) => Some(brands::known(store, brand).await?.no),
+        None => None,
+    };
+    let mut listing = Listing::new([
+        "brand",
+        "first_day",
+        "end",
+        "state",
+        "currency",
+        "net",
+        "total",
+        "document",
+        "reasons",
+        "etag",
+    ]);
+    let looked =
+        billing_run::look(store, &billing_terms(config), brand_no, Utc::now(), |_| false).await?;
+    for (brand, candidates) in looked {
+        let candidates = match candidates {
+            Ok(candidates) => candidates,
+            Err(error) => {
+                eprintln!("{}: {error}", brand.id);
+                continue;
+            }
+        };
+        let is_wanted = |one: &&Candidate| {
+            day.is_none_or(|day| one.slot.is_some_and(|slot| slot.period.contains(day)))
+        };
+        for candidate in candidates.iter().filter(is_wanted) {
+            listing.row(row(candidate));
+        }
+    }
+    let filter = Filter {
+        brand_no,
+        state: Some("finalized".to_owned()),
+        day,
+        limit: 100_000,
+        ..Filter::default()
+    };
+    for document in documents::list(&store.pool, &filter).await? {
+        let Some(start) = document.period_start else { continue };
+        listing.row([
+            document.brand_id.as_str().into(),
+            start.into(),
+            document.period_end.into(),
+            "invoiced".into(),
+            document.currency.as_str().into(),
+            Cell::Decimal(document.net_total.to_string()),
+            Cell::Decimal(document.total.to_string()),
+            document.name().into(),
+            Cell::Nothing,
+            Cell::Nothing,
+        ]);
+    }
+    listing.print(output)
+}
+
+fn row(candidate: &Candidate) -> Vec<Cell> {
+    let left = candidate.decide().err().map_or(Vec::new(), |blocked| blocked.0);
+    let names: Vec<&str> = left.iter().map(|finding| finding.reason.as_str()).collect();
+    let document = candidate.document.as_ref();
+    let state = match (names.is_empty(), candidate.slot) {
+        (true, Some(_)) => "ready",
+        (false, Some(_)) => "blocked",
+        (_, None) => "adjustment",
+    };
+    vec![
+        candidate.brand.id.as_str().into(),
+        candidate.slot.map(|slot| slot.period.start()).into(),
+        candidate.slot.map(|slot| slot.period.end()).into(),
+        state.into(),
+        candidate.currency.map(|currency| currency.code().to_owned()).into(),
+        document.map_or(Cell::Nothing, |one| Cell::Decimal(one.net_total.to_string())),
+        document.map_or(Cell::Nothing, |one| Cell::Decimal(one.total.to_string())),
+        Cell::Nothing,
+        names.join(" ").into(),
+        candidate.etag().map(|etag| etag.to_string()).into(),
+    ]
+}
+
+/// The candidate of a brand's period.
+async fn due(
+    config: &Config,
+    store: &Store,
+    brand: &str,
+    day: NaiveDate,
+) -> anyhow::Result<Candidate> {
+    let brand = brands::known(store, brand).await?;
+    let terms = billing_terms(config);
+    let looked = billing_run::look(store, &terms, Some(brand.no), Utc::now(), |_| false).await?;
+    let mut candidates = Vec::new();
+    for (_, found) in looked {
+        candidates.extend(found?);
+    }
+    let found =
+        candidates.into_iter().find(|one| one.slot.is_some_and(|slot| slot.period.contains(day)));
+    found.ok_or_else(|| {
+        let text = format!(
+            "no period of {} with {day} is due: it has not ended, is invoiced, or has no plan",
+            brand.id
+        );
+        Problem::NotFound(text).into()
+    })
+}
+
+fn show(candidate: &Candidate) -> Listing {
+    let mut listing = Listing::new(["reason", "overridden_by", "can_be_overridden", "what"]);
+    for finding in &candidate.findings {
+        let name = finding.reason.as_str();
+        let over = candidate.overrides.iter().find(|over| over.reason == name);
+        listing.row([
+            name.into(),
+            over.map(|over| over.by.clone()).into(),
+            finding.reason.can_be_overridden().into(),
+            finding.message.as_str().into(),
+        ]);
+    }
+    listing
+}
+
+impl Override {
+    async fn run(self, config: &Config, store: &Store) -> anyhow::Result<()> {
+        let reason = Reason::from_name(&self.reason).ok_or_else(|| {
+            let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+            Problem::Refused(format!(
+                "there is no reason {}; there are {}",
+                self.reason,
+                names.join(", ")
+            ))
+        })?;
+        if !reason.can_be_overridden() {
+            let text = format!("{} cannot be overridden", self.reason);
+            return Err(Problem::Refused(text).into());
+        }
+        let candidate = due(config, store, &self.brand, self.period).await?;
+        let Some(slot) = candidate.slot else { return Ok(()) };
+        let (brand, start) = (&candidate.brand.id, slot.period.start());
+        holds::override_reason(&store.pool, brand, start, reason, &self.because, &operator())
+            .await?;
+        eprintln!("{} is answered for on the period from {start} of {brand}", self.reason);
+        Ok(())
+    }
+}

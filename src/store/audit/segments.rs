@@ -1,0 +1,107 @@
+//! The check `segments`: what was sealed is as it was sealed.
+
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+
+use crate::store::digests::{self, NewDigest};
+use crate::store::segments::table_of;
+use crate::store::{Error, sealing};
+
+/// What the index that proves uniqueness must be, after its name and its table.
+const PROOF: &str = " USING btree (brand_no, receipt_key) WHERE (source < 3)";
+
+#[derive(FromRow)]
+struct Seal {
+    segment: i64,
+    rewrites: i64,
+    digest: Option<Vec<u8>>,
+}
+
+/// Every sealed segment has its rows, byte for byte, its unique index, and the filter that was kept.
+/// Digests of segments that had none, and about which nothing was found, are added to `computed`.
+pub(super) async fn segments(
+    connection: &mut PgConnection,
+    computed: &mut Vec<NewDigest>,
+) -> Result<Vec<String>, Error> {
+    let seals: Vec<Seal> = sqlx::query_as(
+        "select segment, rewrites, digest from segment where sealed_at is not null order by segment",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut findings = Vec::new();
+    for Seal { segment, rewrites, digest } in seals {
+        let before = findings.len();
+        if !is_attached(connection, segment).await? {
+            findings.push(format!("segment {segment} is sealed and its partition is not there"));
+            continue;
+        }
+        contents(connection, segment, &mut findings).await?;
+        index(connection, segment, &mut findings).await?;
+        let found = digests::compute(connection, segment).await?;
+        match digest {
+            Some(kept) if kept != found => findings.push(format!(
+                "segment {segment}: a row is not what it was when an earlier audit read it"
+            )),
+            None if findings.len() == before => {
+                computed.push(NewDigest { segment, rewrites, digest: found });
+            }
+            _ => {}
+        }
+    }
+    Ok(findings)
+}
+
+async fn is_attached(connection: &mut PgConnection, segment: i64) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar(
+        "select exists (select from pg_inherits where inhrelid = to_regclass($1) \
+            and inhparent = 'ledger'::regclass)",
+    )
+    .bind(table_of(segment))
+    .fetch_one(connection)
+    .await?)
+}
+
+/// Row count and filter.
+async fn contents(
+    connection: &mut PgConnection,
+    segment: i64,
+    findings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let table = table_of(segment);
+    // Sealing counts the rows that events have counted.
+    let statement = format!("select count(*) from {table} where source < 3");
+    let rows: i64 =
+        sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&mut *connection).await?;
+    let kept = sealing::sealed_one(&mut *connection, segment).await?;
+    if kept.entries != rows {
+        let sealed = kept.entries;
+        findings.push(format!("segment {segment} was sealed with {sealed} rows and has {rows}"));
+    }
+    if !kept.is_whole() {
+        findings.push(format!("segment {segment}: its filter is not the one that was kept"));
+    }
+    Ok(())
+}
+
+async fn index(
+    connection: &mut PgConnection,
+    segment: i64,
+    findings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let table = table_of(segment);
+    let found: Option<(bool, String)> = sqlx::query_as(
+        "select indisunique and indisvalid and indisready and indislive, pg_get_indexdef(indexrelid) \
+         from pg_index where indexrelid = to_regclass($1) and indrelid = to_regclass($2)",
+    )
+    .bind(format!("{table}_receipt"))
+    .bind(&table)
+    .fetch_optional(connection)
+    .await?;
+    match found {
+        None => findings.push(format!("segment {segment}: its unique index is gone")),
+        Some((is_good, definition)) if !is_good || !definition.ends_with(PROOF) => {
+            findings.push(format!("segment {segment}: its unique index is not valid or another"));
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
