@@ -16,7 +16,7 @@ use billing::period::{Anchor, Grid, Period, Slot};
 use billing::plan::Plan;
 use billing::projection::Passed;
 use billing::tax::{self, Dated, Totals, Treatment};
-use chrono::{NaiveDate, Utc};
+use chrono::{Months, NaiveDate, Utc};
 use clap::{ArgGroup, Args};
 use sqlx::PgConnection;
 
@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::store::brands::{self, Brand};
 use crate::store::catalog::{self, Catalog};
 use crate::store::period_usage::{self, PeriodUsage};
+use crate::store::unassigned::{self, Unassigned};
 use crate::store::{Store, assignments, profiles};
 
 #[derive(Debug, Args)]
@@ -43,9 +44,10 @@ pub struct Preview {
     /// Every brand, a row each, and the sum
     #[arg(long)]
     all: bool,
-    /// A day of the period, or its month as YYYY-MM; that of --at, or today, if it is left out
-    #[arg(long, visible_alias = "month", value_parser = day)]
-    period: Option<NaiveDate>,
+    /// A day of the period, or a month as YYYY-MM for every period that has days in it; the period of
+    /// --at, or today, if it is left out
+    #[arg(long, visible_alias = "month", value_parser = when)]
+    period: Option<When>,
     /// Only usage up to the end of this day, in the brand's zone
     #[arg(long, value_name = "DATE")]
     at: Option<NaiveDate>,
@@ -63,11 +65,33 @@ pub struct Preview {
     plan_file: Option<PathBuf>,
 }
 
+/// Which periods are meant.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    /// The one that has this day.
+    Day(NaiveDate),
+    /// All that have days of this calendar month.
+    Month(Period),
+}
+
+/// Reads `YYYY-MM-DD` or `YYYY-MM`.
+fn when(text: &str) -> Result<When, String> {
+    if let Ok(day) = text.parse() {
+        return Ok(When::Day(day));
+    }
+    let first: Option<NaiveDate> = format!("{text}-01").parse().ok();
+    first
+        .and_then(|first| Period::new(first, first.checked_add_months(Months::new(1))?))
+        .map(When::Month)
+        .ok_or_else(|| "write a day as YYYY-MM-DD or a month as YYYY-MM".to_owned())
+}
+
 /// Reads `YYYY-MM-DD`, or `YYYY-MM` as the first of the month.
 pub fn day(text: &str) -> Result<NaiveDate, String> {
-    text.parse()
-        .or_else(|_| format!("{text}-01").parse())
-        .map_err(|_| "write a day as YYYY-MM-DD or a month as YYYY-MM".to_owned())
+    when(text).map(|when| match when {
+        When::Day(day) => day,
+        When::Month(month) => month.start(),
+    })
 }
 
 /// A period of a brand with all that its draft needs.
@@ -163,57 +187,116 @@ impl Preview {
         let mut snapshot =
             store.pool.begin_with("begin isolation level repeatable read read only").await?;
         let known = Known::read(&mut snapshot, brands.as_slice()).await?;
-        let mut cases = Vec::new();
+        let unassigned = match self.all {
+            true => unassigned::unassigned(&mut *snapshot, None).await?,
+            false => Vec::new(),
+        };
+        let (mut cases, mut left_out) = (Vec::new(), Vec::new());
         for brand in brands {
-            let Some(priced) = self.priced(config, store, &known, &brand).await? else { continue };
-            let counted = candidate.as_ref().map(|one| one.plan(&known.catalog, &priced));
-            let other = counted.transpose()?.flatten();
-            cases.push(self.case(&mut snapshot, &known, brand, priced, other).await?);
+            match self
+                .cases(&mut snapshot, (config, store), &known, &brand, candidate.as_ref())
+                .await
+            {
+                Ok(found) => cases.extend(found),
+                // One brand's trouble is told at the end, and does not hide the others.
+                Err(error) if self.all => left_out.push(format!("{}: {error:#}", brand.id)),
+                Err(error) => return Err(error),
+            }
         }
         snapshot.rollback().await?;
-        cases.sort_by(|one, next| one.brand.id.cmp(&next.brand.id));
-        if self.diff {
-            return candidate::print(&cases, self.all, output);
+        cases.sort_by(|one, next| {
+            (&one.brand.id, one.slot.period.start())
+                .cmp(&(&next.brand.id, next.slot.period.start()))
+        });
+        match (self.diff, self.all, cases.as_slice()) {
+            (true, ..) => candidate::print(&cases, self.all, output)?,
+            (false, false, [case]) => show::one(case, output)?,
+            (false, ..) => show::all(&cases, output)?,
         }
-        match (self.all, cases.as_slice()) {
-            (false, [case]) => show::one(case, output),
-            _ => show::all(&cases, output),
+        self.tell_unassigned(&unassigned);
+        if left_out.is_empty() {
+            return Ok(());
+        }
+        Err(Problem::Refused(format!("not in this sum: {}", left_out.join("; "))).into())
+    }
+
+    /// Says which usage of the days in question has no plan, so that a sum is not taken for all.
+    fn tell_unassigned(&self, unassigned: &[Unassigned]) {
+        let is_meant = |one: &&Unassigned| match (self.period, self.at) {
+            (Some(When::Month(month)), _) => {
+                one.first_day < month.end() && one.last_day >= month.start()
+            }
+            (Some(When::Day(day)), _) | (None, Some(day)) => one.last_day >= day,
+            (None, None) => true,
+        };
+        for one in unassigned.iter().filter(is_meant) {
+            let Unassigned { brand, first_day, last_day, receipts } = one;
+            eprintln!(
+                "not in this sum: {receipts} receipts of {brand} from {first_day} to {last_day} have no \
+                 plan; see `prooftally assignments unassigned`"
+            );
         }
     }
 
-    /// The day that says which period is meant, in the brand's zone.
-    fn day(&self, brand: &Brand) -> NaiveDate {
-        let today = || billing::usage::usage_day(Utc::now(), brand.zone);
-        self.period.or(self.at).unwrap_or_else(today)
+    /// All periods of the brand that are meant.
+    async fn cases(
+        &self,
+        snapshot: &mut PgConnection,
+        of: (&Config, &Store),
+        known: &Known,
+        brand: &Brand,
+        candidate: Option<&candidate::Candidate>,
+    ) -> anyhow::Result<Vec<Case>> {
+        let mut cases = Vec::new();
+        for priced in self.priced(of.0, of.1, known, brand).await? {
+            let counted = candidate.map(|one| one.plan(&known.catalog, &priced));
+            let other = counted.transpose()?.flatten();
+            cases.push(self.case(snapshot, known, brand.clone(), priced, other).await?);
+        }
+        Ok(cases)
     }
 
-    /// The period and its plan. `None` for a brand without one, if all are asked for.
+    /// The days that say which periods are meant, in the brand's zone.
+    fn days(&self, brand: &Brand) -> anyhow::Result<Period> {
+        let day = match (self.period, self.at) {
+            (Some(When::Month(month)), _) => return Ok(month),
+            (Some(When::Day(day)), _) | (None, Some(day)) => day,
+            (None, None) => billing::usage::usage_day(Utc::now(), brand.zone),
+        };
+        day.succ_opt()
+            .and_then(|next| Period::new(day, next))
+            .context("the period is beyond the calendar")
+    }
+
+    /// The periods and their plans. None for a brand without one, if all are asked for.
     async fn priced(
         &self,
         config: &Config,
         store: &Store,
         known: &Known,
         brand: &Brand,
-    ) -> anyhow::Result<Option<Priced>> {
-        let day = self.day(brand);
+    ) -> anyhow::Result<Vec<Priced>> {
+        let days = self.days(brand)?;
         if let Some(name) = &self.plan {
-            let (plan, version) = any_plan(config, store, name, day).await?;
-            let grid = Grid { cadence: plan.terms().cadence, anchor: Anchor::Calendar };
-            let whole = grid.whole_period(day).context("the period is beyond the calendar")?;
-            let slot = Slot::whole(whole);
-            return Ok(Some(Priced { plan, version, assignment: None, slot }));
+            return by_calendar(config, store, name, days).await;
         }
         let timeline = known.timelines.get(&brand.no);
-        let Some(found) = timeline.and_then(|timeline| timeline.period_of(day)) else {
-            if self.all {
-                return Ok(None);
-            }
-            return Err(Problem::NotFound(without_plan(&brand.id, timeline.is_some(), day)).into());
-        };
-        let name = &found.assignment.plan;
-        let plan = known.catalog.plan(name, found.version).context("a version is gone")?.clone();
-        let (version, assignment) = (Some(found.version), Some(found.assignment.no));
-        Ok(Some(Priced { plan, version, assignment, slot: found.slot }))
+        let overlaps = |period: Period| period.start() < days.end() && period.end() > days.start();
+        let assigned = timeline.into_iter().flat_map(|all| all.periods_before(days.end()));
+        let priced = assigned
+            .filter(|found| overlaps(found.slot.period))
+            .map(|found| {
+                let name = &found.assignment.plan;
+                let plan = known.catalog.plan(name, found.version).context("a version is gone")?;
+                let (version, assignment) = (Some(found.version), Some(found.assignment.no));
+                Ok(Priced { plan: plan.clone(), version, assignment, slot: found.slot })
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        if priced.is_empty() && !self.all {
+            let text = without_plan(&brand.id, timeline.is_some(), days);
+            return Err(Problem::NotFound(text).into());
+        }
+        Ok(priced)
     }
 
     /// Reads the usage as each of the plans wants to see it.
@@ -229,7 +312,8 @@ impl Preview {
         let period = slot.period;
         let today = billing::usage::usage_day(Utc::now(), brand.zone);
         let until = self.at.map_or(period.last_day(), |at| at.min(period.last_day()));
-        let passed_at = self.at.unwrap_or(today).min(period.last_day());
+        // Days to come have no usage yet, and are no ground for an estimate.
+        let passed_at = self.at.unwrap_or(today).min(today).min(period.last_day());
         let passed = Passed::of(period, if self.projected { passed_at } else { until });
         let passed = passed.ok_or_else(|| {
             let text = format!("the period of {}, {period}, has not begun by then", brand.id);
@@ -237,14 +321,15 @@ impl Preview {
         })?;
         let day_after = until.succ_opt().context("the period is beyond the calendar")?;
         let days = Period::new(period.start(), day_after).context("the period has begun")?;
-        let seen = |usage: PeriodUsage| {
-            if self.projected { usage.projected(passed) } else { Ok(usage) }
+        let seen = |usage: PeriodUsage, plan: &Plan| {
+            if self.projected { usage.projected(plan, passed) } else { Ok(usage) }
         };
-        let usage = seen(period_usage::read(snapshot, &brand, days, &plan).await?)?;
+        let usage = seen(period_usage::read(snapshot, &brand, days, &plan).await?, &plan)?;
         let other = match other {
             None => None,
             Some(other) => {
-                let usage = seen(period_usage::read(snapshot, &brand, days, &other).await?)?;
+                let usage = period_usage::read(snapshot, &brand, days, &other).await?;
+                let usage = seen(usage, &other)?;
                 Some((other, usage))
             }
         };
@@ -272,9 +357,31 @@ impl Known {
     }
 }
 
-fn without_plan(brand: &BrandId, has_assignments: bool, day: NaiveDate) -> String {
-    let whole = if has_assignments {
-        format!("{brand} has no assignment on {day}")
+/// The calendar periods of a plan that have one of `days`, whatever the brand is assigned.
+async fn by_calendar(
+    config: &Config,
+    store: &Store,
+    name: &str,
+    days: Period,
+) -> anyhow::Result<Vec<Priced>> {
+    let mut periods = Vec::new();
+    let mut day = days.start();
+    while day < days.end() {
+        let (plan, version) = any_plan(config, store, name, day).await?;
+        let grid = Grid { cadence: plan.terms().cadence, anchor: Anchor::Calendar };
+        let whole = grid.whole_period(day).context("the period is beyond the calendar")?;
+        day = whole.end();
+        periods.push(Priced { plan, version, assignment: None, slot: Slot::whole(whole) });
+    }
+    Ok(periods)
+}
+
+fn without_plan(brand: &BrandId, has_assignments: bool, days: Period) -> String {
+    let (first, last) = (days.start(), days.last_day());
+    let whole = if has_assignments && first == last {
+        format!("{brand} has no assignment on {first}")
+    } else if has_assignments {
+        format!("{brand} has no assignment from {first} to {last}")
     } else {
         format!("{brand} has no plan")
     };
@@ -318,7 +425,7 @@ pub async fn of_brand(
     let preview = Preview {
         brand: Some(brand.as_str().to_owned()),
         all: false,
-        period: Some(day),
+        period: Some(When::Day(day)),
         at: None,
         projected: false,
         plan: None,

@@ -41,16 +41,23 @@ impl PeriodUsage {
     }
 
     /// The usage that the period would have at its end if its days went on like those that have
-    /// passed. Distinct values are projected like receipts, which is too many where they come back.
+    /// passed. Distinct values are projected like receipts, which is too many where they come back, and
+    /// never more than the receipts that carry them.
     ///
     /// # Errors
     /// If a number does not fit.
-    pub fn projected(mut self, passed: Passed) -> Result<Self, Overflow> {
+    pub fn projected(mut self, plan: &Plan, passed: Passed) -> Result<Self, Overflow> {
         for row in &mut self.rows {
             row.receipts = passed.project(row.receipts)?;
         }
-        for distinct in &mut self.distinct {
-            distinct.values = passed.project(distinct.values)?;
+        for Distinct { charge, values } in &mut self.distinct {
+            let takes = |row: &&Row| {
+                let kind = (row.result, row.has_product, row.has_supplier);
+                taken_by(plan, &row.predicate, kind) == Some(*charge)
+            };
+            // Each row was rounded by itself, so together they may be fewer than the values.
+            let receipts = self.rows.iter().filter(takes).map(|row| row.receipts).sum();
+            *values = passed.project(*values)?.min(receipts);
         }
         Ok(self)
     }

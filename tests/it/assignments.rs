@@ -303,6 +303,8 @@ async fn previews_project_cut_and_compare() {
             row("fixed_fee", "Fixed fee", "21.29", "21.29", "0.00"),
             row("charge:1", "Certificates", "0.40", "0.80", "0.40"),
             row("charge:2", "Products -> Goods", "4.00", "4.00", "0.00"),
+            {"line": "unpriced", "what": "receipts that no charge takes", "before": 1, "after": 1,
+             "difference": null, "currency": null},
             row("net_total", "net total, before tax", "25.69", "26.09", "0.40"),
         ])
     );
@@ -318,8 +320,16 @@ async fn previews_project_cut_and_compare() {
     let all = shop.json("invoices preview --all --period 2026-03-10 --diff");
     assert_eq!((&all[0]["brand"], &all[0]["difference"]), (&"acme".into(), &"0.40".into()));
     assert_eq!((&all[1]["brand"], &all[1]["after"]), (&"net_total".into(), &"26.09".into()));
-    let all = shop.json("invoices preview --all --period 2026-03-10");
-    assert_eq!((&all[0]["brand"], &all[0]["net_total"]), (&"acme".into(), &"25.69".into()));
+    // A month has every period that has days in it, also one that begins in its middle.
+    for period in ["--period 2026-03-10", "--month 2026-03"] {
+        let all = shop.json(&format!("invoices preview --all {period}"));
+        assert_eq!((&all[0]["brand"], &all[0]["net_total"]), (&"acme".into(), &"25.69".into()));
+        let one = shop.json(&format!("invoices preview --brand acme {period}"));
+        assert_eq!(
+            (&one["net_total"], &one["period"]["first_day"]),
+            (&"25.69".into(), &"2026-03-10".into())
+        );
+    }
     let yearly = shop.file("yearly.toml", &BASIC.replace("monthly", "annual"));
     refused(
         &shop.run(&format!(

@@ -152,9 +152,13 @@ fn discounts(found: &mut Found, terms: &Terms) {
         found.add("discounts", format!("there are {count}, more than {DISCOUNTS_MAX}"));
     }
     let mut absolute_before = false;
-    for (number, discount) in (1..).zip(&terms.discounts) {
+    for (number, discount) in (1_usize..).zip(&terms.discounts) {
         let at = format!("discount {number} {:?}", discount.name);
         found.label(&at, &discount.name);
+        let before = terms.discounts.iter().take(number.saturating_sub(1));
+        if before.clone().any(|other| other.name == discount.name) {
+            found.add(&at, "another discount has this name; differences are told by name");
+        }
         match discount.reduction {
             Reduction::Absolute(amount) => {
                 absolute_before = true;

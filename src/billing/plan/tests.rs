@@ -200,12 +200,13 @@ fn names_and_counts_have_limits() {
 
 #[test]
 fn discounts_come_percentages_first() {
-    let discount = |reduction| Discount { name: "Aid".to_owned(), reduction };
-    let percent = |text| discount(Reduction::Percent(decimal(text)));
-    let absolute = |text| discount(Reduction::Absolute(decimal(text)));
+    let discount = |name: &str, reduction| Discount { name: name.to_owned(), reduction };
+    let percent = |text: &str| discount(text, Reduction::Percent(decimal(text)));
+    let absolute = |text: &str| discount(text, Reduction::Absolute(decimal(text)));
+    let many = |count| (1..=count).map(|n| percent(&format!("{n}"))).collect();
     check(
         Terms { discounts: vec![absolute("5.00"), percent("10")], ..good() },
-        expect![[r#"discount 2 "Aid": it follows an absolute discount; percentages come first"#]],
+        expect![[r#"discount 2 "10": it follows an absolute discount; percentages come first"#]],
     );
     check(
         Terms {
@@ -213,13 +214,19 @@ fn discounts_come_percentages_first() {
             ..good()
         },
         expect![[r#"
-            discount 1 "Aid": 0 % is not above 0 and at most 100
-            discount 3 "Aid": 100.01 % is not above 0 and at most 100
-            discount 4 "Aid": 0.001 is not in whole minor units; EUR has 2"#]],
+            discount 1 "0": 0 % is not above 0 and at most 100
+            discount 3 "100.01": 100.01 % is not above 0 and at most 100
+            discount 4 "0.001": 0.001 is not in whole minor units; EUR has 2"#]],
     );
-    check(Terms { discounts: vec![percent("1"); 20], ..good() }, expect!["good"]);
     check(
-        Terms { discounts: vec![percent("1"); 21], ..good() },
+        Terms { discounts: vec![percent("1"), percent("1")], ..good() },
+        expect![[
+            r#"discount 2 "1": another discount has this name; differences are told by name"#
+        ]],
+    );
+    check(Terms { discounts: many(20), ..good() }, expect!["good"]);
+    check(
+        Terms { discounts: many(21), ..good() },
         expect!["discounts: there are 21, more than 20"],
     );
 }

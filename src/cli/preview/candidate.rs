@@ -7,7 +7,7 @@ use billing::line::LineKey;
 use billing::money::Money;
 use billing::plan::Plan;
 
-use super::{Case, Priced};
+use super::{Case, Priced, Shown};
 use crate::cli::output::{Cell, Listing, Output};
 use crate::cli::{Problem, plans};
 use crate::store::catalog::Catalog;
@@ -97,6 +97,11 @@ fn lines(case: &Case) -> anyhow::Result<Listing> {
         let start = [key.to_string().into(), label.into()];
         listing.row(start.into_iter().chain(cells(before, after)?));
     }
+    if !before.unpriced.is_empty() || !after.unpriced.is_empty() {
+        let [one, next] = [&before, &after].map(unpriced);
+        let start = ["unpriced".into(), "receipts that no charge takes".into()];
+        listing.row(start.into_iter().chain([one, next, Cell::Nothing, Cell::Nothing]));
+    }
     let total = cells(Some(before.net_total), Some(after.net_total))?;
     let start = ["net_total".into(), "net total, before tax".into()];
     listing.row(start.into_iter().chain(total));
@@ -114,10 +119,13 @@ fn brands(cases: &[Case]) -> anyhow::Result<Listing> {
         "after",
         "difference",
         "currency",
+        "unpriced_before",
+        "unpriced_after",
     ]);
     let mut sums: BTreeMap<&str, (Money, Money)> = BTreeMap::new();
     for case in cases {
-        let (before, after) = (case.draft()?.net_total, case.other_draft()?.net_total);
+        let (now, other) = (case.draft()?, case.other_draft()?);
+        let (before, after) = (now.net_total, other.net_total);
         let period = case.slot.period;
         let start = [
             case.brand.id.as_str().into(),
@@ -126,7 +134,8 @@ fn brands(cases: &[Case]) -> anyhow::Result<Listing> {
             case.plan.terms().name.as_str().into(),
             case.version.map(i64::from).into(),
         ];
-        listing.row(start.into_iter().chain(cells(Some(before), Some(after))?));
+        let unpriced = [unpriced(&now), unpriced(&other)];
+        listing.row(start.into_iter().chain(cells(Some(before), Some(after))?).chain(unpriced));
         let zero = Money::zero(before.currency());
         let sum = sums.entry(before.currency().code()).or_insert((zero, zero));
         *sum = (sum.0.plus(before)?, sum.1.plus(after)?);
@@ -134,7 +143,14 @@ fn brands(cases: &[Case]) -> anyhow::Result<Listing> {
     for (before, after) in sums.into_values() {
         let start =
             ["net_total".into(), Cell::Nothing, Cell::Nothing, Cell::Nothing, Cell::Nothing];
-        listing.row(start.into_iter().chain(cells(Some(before), Some(after))?));
+        let nothing = [Cell::Nothing, Cell::Nothing];
+        listing.row(start.into_iter().chain(cells(Some(before), Some(after))?).chain(nothing));
     }
     Ok(listing)
+}
+
+/// Receipts that no charge takes: a price that leaves some out is not cheaper by that.
+fn unpriced(draft: &Shown) -> Cell {
+    let receipts: u64 = draft.unpriced.iter().map(|usage| usage.receipts).sum();
+    i64::try_from(receipts).unwrap_or(i64::MAX).into()
 }

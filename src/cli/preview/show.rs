@@ -8,7 +8,7 @@ use billing::money::Money;
 use billing::pricing::Step;
 use serde_json::{Value, json};
 
-use super::{Case, Shown};
+use super::{Case, Shown, Unpriced};
 use crate::cli::output::{Cell, Listing, Output};
 
 /// One brand, with its lines.
@@ -26,8 +26,8 @@ pub(super) fn one(case: &Case, output: Output) -> anyhow::Result<()> {
             lines(&draft).print(output)?;
         }
     }
-    for unpriced in &draft.unpriced {
-        eprintln!("unpriced: {} receipts of {}", unpriced.receipts, unpriced.predicate);
+    for Unpriced { predicate, result, receipts } in &draft.unpriced {
+        eprintln!("unpriced: {receipts} receipts of {predicate}, result {result}");
     }
     if draft.tax.is_none() {
         let brand = &case.brand.id;
@@ -143,6 +143,11 @@ fn lines(draft: &Shown) -> Listing {
             money.currency().code().into(),
         ]);
     };
+    for Unpriced { predicate, result, receipts } in &draft.unpriced {
+        let what = format!("no charge takes {predicate}, result {result}");
+        let nothing = Money::zero(draft.net_total.currency());
+        total("unpriced".to_owned(), &what, String::new(), count(*receipts), nothing);
+    }
     let receipts = count(draft.receipts);
     let (net, what) = (draft.net_total, "net total, before tax");
     total("net_total".to_owned(), what, String::new(), receipts, net);

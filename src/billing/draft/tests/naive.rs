@@ -90,7 +90,8 @@ fn any_discounts() -> impl Strategy<Value = Vec<Discount>> {
         });
         percents
             .chain(absolutes.into_iter().map(Reduction::Absolute))
-            .map(|reduction| Discount { name: "Discount".to_owned(), reduction })
+            .enumerate()
+            .map(|(n, reduction)| Discount { name: format!("Discount {n}"), reduction })
             .collect()
     })
 }
