@@ -10,6 +10,7 @@ mod audit;
 mod command_line;
 mod corrections;
 mod crashes;
+mod documents;
 mod faults;
 mod gaps;
 mod metering;
