@@ -68,6 +68,12 @@ async fn sixteen_runs_and_a_kill_issue_each_document_once() {
     till.count("last", &[("brand-0", "2026-03-31")]).await;
     run(store.clone(), terms.clone()).await;
 
+    assert_numbers(&till).await;
+    assert_billed(&till).await;
+    assert_chains(&till).await;
+}
+
+async fn assert_numbers(till: &Till) {
     let invoices: i64 = till.scalar("select count(*) from standing_invoice").await;
     assert_eq!(invoices, 2 * BRANDS as i64, "one for each brand and period");
     let taken_back: i64 = till.scalar("select count(*) from document_event").await;
@@ -83,6 +89,9 @@ async fn sixteen_runs_and_a_kill_issue_each_document_once() {
         .unwrap();
         assert_eq!(count, last, "{prefix}: numbers 1 to N without a hole");
     }
+}
+
+async fn assert_billed(till: &Till) {
     // Counted is billed, to the receipt, for each brand and period, and at the price of one document.
     let differences: Vec<(i32, String, i64, i64, String)> = sqlx::query_as(
         "select s.brand_no, s.period_start::text, u.receipts::bigint, b.receipts::bigint, \
@@ -98,8 +107,12 @@ async fn sixteen_runs_and_a_kill_issue_each_document_once() {
     .await
     .unwrap();
     assert!(differences.is_empty(), "{differences:?}");
+}
+
+async fn assert_chains(till: &Till) {
+    type Row = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
     // Every document is the one after the brand's last, and what its bytes say.
-    let bodies: Vec<(Vec<u8>, Vec<u8>, Option<Vec<u8>>)> =
+    let bodies: Vec<Row> =
         sqlx::query_as("select body, hash, previous_hash from document order by brand_no, chain")
             .fetch_all(till.world.pool())
             .await
