@@ -1,6 +1,7 @@
 //! Documents through the command line: finalization, late usage, what opposes a document, and the rules of
 //! the database.
 
+mod cases;
 mod numbers;
 mod rules;
 
@@ -69,7 +70,8 @@ fn refused(output: &Output, code: i32, says: &str) {
 /// A world with an engine, an issuer, and brands that have a plan.
 struct Till {
     world: World,
-    _engine: Engine,
+    /// Until a test takes it.
+    engine: tokio::sync::Mutex<Option<Engine>>,
     folder: TempDir,
 }
 
@@ -78,7 +80,11 @@ impl Till {
     async fn with(receipts: &[(&str, &str)]) -> Self {
         let world = World::new().await;
         let engine = world.engine().await;
-        let till = Self { world, _engine: engine, folder: tempfile::tempdir().unwrap() };
+        let till = Self {
+            world,
+            engine: tokio::sync::Mutex::new(Some(engine)),
+            folder: tempfile::tempdir().unwrap(),
+        };
         std::fs::write(till.folder.path().join("config.toml"), ISSUER).unwrap();
         till.count("r", receipts).await;
         let plan = till.file("plan.toml", VOLUME);

@@ -31,7 +31,7 @@ pub struct Finalize {
     #[arg(long, conflicts_with_all = ["etag", "total", "adjustment"])]
     all: bool,
     /// A day of the period, or its month as YYYY-MM
-    #[arg(long, value_parser = day, required_unless_present = "adjustment")]
+    #[arg(long, value_parser = day, required_unless_present_any = ["adjustment", "all"])]
     period: Option<NaiveDate>,
     /// The brand's adjustment, which is no period's invoice
     #[arg(long, conflicts_with = "period")]

@@ -14,7 +14,7 @@ use crate::harness::engine_process::PROGRAM;
 const BRANDS: usize = 12;
 
 /// The issuer of `ISSUER` for runs in this process.
-fn terms() -> due::Terms {
+pub(super) fn terms() -> due::Terms {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     std::fs::write(&file, ISSUER).unwrap();
