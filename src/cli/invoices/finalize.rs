@@ -71,7 +71,8 @@ impl Finalize {
         let mut tries = 0;
         loop {
             let now = Utc::now();
-            let looked = billing_run::look(store, &terms, Some(brand.no), now, is_meant).await?;
+            let looked =
+                billing_run::look(store, &terms, Some(brand.no), now, Some(&is_meant)).await?;
             let mut candidates = Vec::new();
             for (_, found) in looked {
                 candidates.extend(found?);

@@ -163,3 +163,122 @@ async fn the_engine_keeps_drafts_and_issues_them_if_told_to() {
     .await;
     automatic.stop().await;
 }
+
+/// Receipts that are late by 1, 2 and 13 months, across a change of price and one of tax, on one document.
+#[tokio::test(flavor = "multi_thread")]
+async fn age_does_not_matter() {
+    let till = Till::with(&[("other", "2026-03-01")]).await;
+    done(till.run("holds set other --because only-acme"));
+    till.count("b", &[("acme", "2025-03-01")]).await;
+    for (price, from) in [("1.00", "2025-01-01"), ("2.00", "2026-04-01")] {
+        let plan = till.file("bounded.toml", &plan(price));
+        done(till.run(&format!("plans apply {plan} --effective-from {from}")));
+    }
+    let profile = till.file("profile.toml", PROFILE);
+    done(till.run(&format!("brands profile set acme -f {profile}")));
+    for (from, rate) in [("2025-01-01", "19"), ("2026-04-01", "7")] {
+        done(till.run(&format!("brands tax set acme --from {from} --category S --rate {rate}")));
+    }
+    till.assign("acme", "bounded", "2025-03-01 --until 2026-06-01");
+    for month in ["2025-03", "2025-04", "2025-05", "2025-06", "2025-07", "2025-08"] {
+        done(till.run(&format!("invoices finalize --all --period {month}")));
+    }
+    for month in ["2025-09", "2025-10", "2025-11", "2025-12", "2026-01", "2026-02"] {
+        done(till.run(&format!("invoices finalize --all --period {month}")));
+    }
+    for month in ["--period 2026-03", "--period 2026-04"] {
+        till.finalize("acme", month, if month.ends_with('3') { "3.57" } else { "3.21" });
+    }
+    let late = ["2025-03-01", "2026-03-01", "2026-04-01"];
+    let late: Vec<(&str, &str)> = late.iter().flat_map(|day| [("acme", *day); 4]).collect();
+    till.count("late", &late).await;
+    // March 2025 has 5 at 1.00 instead of the minimum; March 2026 4 at 1.00; April 4 at 2.00, at most 5.00.
+    let may = till.finalize("acme", "--period 2026-05", "8.92");
+    assert_eq!(
+        till.lines(&may),
+        json!([
+            ["2025-03-01", "charge:1", "4", "4.00"],
+            ["2025-03-01", "minimum", "-1", "-2.00"],
+            ["2026-03-01", "charge:1", "4", "4.00"],
+            ["2026-03-01", "minimum", "-1", "-3.00"],
+            ["2026-04-01", "charge:1", "4", "8.00"],
+            ["2026-04-01", "minimum", "-1", "-3.00"],
+            ["2026-04-01", "maximum", "1", "-3.00"],
+            ["2026-05-01", "minimum", "1", "3.00"],
+        ])
+    );
+    for (period, receipts, amount) in
+        [("2025-03-01", 5, "5.00"), ("2026-03-01", 4, "4.00"), ("2026-04-01", 4, "5.00")]
+    {
+        assert_eq!(till.billed_of_acme(period).await, (receipts, amount.to_owned()), "{period}");
+    }
+}
+
+/// Each fact that speaks against an invoice is a reason of its own, and none of them is forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_reason_blocks_until_it_is_gone() {
+    let till = Till::with(&[("acme", "2026-03-01")]).await;
+    let reasons = || till.json("periods list --brand acme --period 2026-03")[0]["reasons"].clone();
+    assert_eq!(reasons(), "");
+    let cases = [
+        (
+            "gap",
+            "insert into gap (epoch, first, last, reason, detail) values (1, 900, 901, 'missing', 'x')",
+            "update gap set accepted_at = now(), accepted_by = 'x', acceptance = 'x'",
+        ),
+        (
+            "stream_unconfirmed",
+            "insert into gap (epoch, first, reason, detail) values (1, 950, 'stream_changed', 'x')",
+            "update gap set accepted_at = now(), accepted_by = 'x', acceptance = 'x'",
+        ),
+        (
+            "rejections",
+            "insert into rejection (epoch, sequence, stored_at, subject, reason, detail, brand_id, raw) \
+             values (1, 900, now(), 's', 'x', 'x', 'acme', '')",
+            "delete from rejection",
+        ),
+        (
+            "parked",
+            "insert into parked_event (epoch, sequence, brand_no, stored_at, raw) \
+             select 1, 900, brand_no, now(), '' from brand",
+            "delete from parked_event",
+        ),
+        (
+            "uniqueness_failed",
+            "insert into segment (segment, problem) values (0, 'x')",
+            "delete from segment",
+        ),
+        (
+            "audit_red",
+            "insert into audit_run (began_at, run_by, entry, sequence, with_stream, violations, notes, \
+                findings) values (now(), 'x', 0, 0, false, 1, 0, '[]')",
+            "delete from audit_run",
+        ),
+        (
+            "not_passed",
+            "update caught_up set at = '2026-04-03 23:59:59Z'",
+            "update caught_up set at = '2026-04-04 00:00:00Z'",
+        ),
+    ];
+    // The engine would say when it had everything.
+    till.engine.lock().await.take().unwrap().stop().await;
+    for (reason, make, mend) in cases {
+        sqlx::raw_sql(make).execute(till.world.pool()).await.unwrap();
+        assert_eq!(reasons(), reason);
+        let said = till.run("invoices finalize --brand acme --period 2026-03 --total 36.89");
+        refused(&said, 5, reason);
+        sqlx::raw_sql(mend).execute(till.world.pool()).await.unwrap();
+        assert_eq!(reasons(), "", "{reason} is mended");
+    }
+    // Parties and tax: without them there is no document at all.
+    done(till.run("brands profile set acme terms_days="));
+    assert_eq!(reasons(), "buyer_incomplete");
+    done(till.run("brands profile set acme terms_days=30"));
+    let bare = till.world.prooftally(&["periods", "list", "--brand", "acme", "--output", "json"]);
+    let bare: Value = serde_json::from_slice(&bare.stdout).unwrap();
+    assert_eq!(
+        (&bare[0]["reasons"], &bare[0]["total"]),
+        (&"issuer_incomplete".into(), &Value::Null)
+    );
+    till.finalize("acme", MARCH, "36.89");
+}
