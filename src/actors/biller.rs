@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::Utc;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::store::billing_run::{self, Which};
+use crate::store::billing_run::{self, Looked, Which};
 use crate::store::due::Terms;
 use crate::store::{self, Store};
 
@@ -67,16 +67,20 @@ impl Actor for BillingActor {
 impl BillerArguments {
     async fn look(&self) -> Result<(), store::Error> {
         let now = Utc::now();
-        if self.finalizes {
+        let (store, terms) = (&self.store, &self.terms);
+        let mut looked = billing_run::look(store, terms, None, now, None).await?;
+        let is_ready = |(_, candidates): &Looked| {
+            candidates.iter().flatten().any(|candidate| candidate.decide().is_ok())
+        };
+        if self.finalizes && looked.iter().any(is_ready) {
             let which = Which::default();
-            let done = billing_run::issue_all(&self.store, &self.terms, &which, now, BY, |_, _| {})
-                .await?;
+            let done = billing_run::issue_all(store, terms, &which, now, BY, |_, _| {}).await?;
             for (brand, issued) in &done.issued {
                 let number = issued.number.as_deref().unwrap_or("no number");
                 tracing::info!(brand = %brand.id, number, total = %issued.total, "document issued");
             }
+            looked = billing_run::look(store, terms, None, now, None).await?;
         }
-        let looked = billing_run::look(&self.store, &self.terms, None, now, |_| false).await?;
         for (brand, candidates) in &looked {
             if let Err(error) = candidates {
                 tracing::error!(brand = %brand.id, %error, "the brand's drafts cannot be computed");

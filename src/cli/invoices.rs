@@ -39,6 +39,8 @@ pub enum Invoices {
     Sent(amend::Sent),
     /// Record a payment
     Pay(amend::Pay),
+    /// Note that what is due of an invoice is no longer expected
+    WriteOff(amend::WriteOff),
 }
 
 impl Invoices {
@@ -54,6 +56,7 @@ impl Invoices {
             Invoices::Cancel(cancel) => cancel.run(config, &store).await,
             Invoices::Sent(sent) => sent.run(&store).await,
             Invoices::Pay(pay) => pay.run(&store).await,
+            Invoices::WriteOff(write_off) => write_off.run(&store).await,
         }
     }
 }

@@ -91,7 +91,7 @@ async fn list(
         "etag",
     ]);
     let looked =
-        billing_run::look(store, &billing_terms(config), brand_no, Utc::now(), |_| false).await?;
+        billing_run::look(store, &billing_terms(config), brand_no, Utc::now(), None).await?;
     for (brand, candidates) in looked {
         let candidates = match candidates {
             Ok(candidates) => candidates,
@@ -164,7 +164,7 @@ async fn due(
 ) -> anyhow::Result<Candidate> {
     let brand = brands::known(store, brand).await?;
     let terms = billing_terms(config);
-    let looked = billing_run::look(store, &terms, Some(brand.no), Utc::now(), |_| false).await?;
+    let looked = billing_run::look(store, &terms, Some(brand.no), Utc::now(), None).await?;
     let mut candidates = Vec::new();
     for (_, found) in looked {
         candidates.extend(found?);

@@ -15,8 +15,11 @@ use super::{Error, Store};
 /// What could be issued for a brand, or why that cannot be said.
 pub type Looked = (Brand, Result<Vec<Candidate>, Error>);
 
-/// Looks at one brand, or at all in one snapshot, and builds the evidence of the candidates that `issues`
-/// names.
+/// Says of a candidate that it is to be issued.
+pub type Issues<'a> = &'a (dyn Fn(&Candidate) -> bool + Sync);
+
+/// Looks at one brand, or at all in one snapshot. Of the candidates that `issues` names the evidence is
+/// built, and it is proved that nothing is counted twice; without it they are only to be shown.
 ///
 /// # Errors
 /// If the database is away. What is wrong with a brand is said of that brand alone.
@@ -25,16 +28,16 @@ pub async fn look(
     terms: &Terms,
     brand_no: Option<i32>,
     now: DateTime<Utc>,
-    issues: impl Fn(&Candidate) -> bool,
+    issues: Option<Issues<'_>>,
 ) -> Result<Vec<Looked>, Error> {
-    match look_at(store, terms, brand_no, now, &issues).await {
+    match look_at(store, terms, brand_no, now, issues).await {
         Err(Error::Corrupt(_) | Error::Refused(_)) if brand_no.is_none() => {}
         looked => return looked,
     }
     // Something of some brand cannot be read: each is looked at alone.
     let mut found = Vec::new();
     for brand in brands::all(&store.pool).await? {
-        match look_at(store, terms, Some(brand.no), now, &issues).await {
+        match look_at(store, terms, Some(brand.no), now, issues).await {
             Ok(looked) => found.extend(looked),
             Err(error @ (Error::Corrupt(_) | Error::Refused(_))) => found.push((brand, Err(error))),
             Err(error) => return Err(error),
@@ -48,11 +51,11 @@ async fn look_at(
     terms: &Terms,
     brand_no: Option<i32>,
     now: DateTime<Utc>,
-    issues: impl Fn(&Candidate) -> bool,
+    issues: Option<Issues<'_>>,
 ) -> Result<Vec<Looked>, Error> {
     let mut snapshot =
         store.pool.begin_with("begin isolation level repeatable read read only").await?;
-    let known = Known::read(&mut snapshot, brand_no).await?;
+    let known = Known::read(&mut snapshot, brand_no, issues.is_some()).await?;
     let mut found = Vec::with_capacity(known.brands.len());
     for brand in &known.brands {
         match due::candidates(&mut snapshot, &known, terms, brand, now).await {
@@ -61,7 +64,9 @@ async fn look_at(
             Err(error) => return Err(error),
         }
     }
-    add_evidence(&mut snapshot, &mut found, issues).await?;
+    if let Some(issues) = issues {
+        add_evidence(&mut snapshot, &mut found, issues).await?;
+    }
     snapshot.rollback().await?;
     Ok(found)
 }
@@ -69,7 +74,7 @@ async fn look_at(
 async fn add_evidence(
     snapshot: &mut PgConnection,
     found: &mut [Looked],
-    issues: impl Fn(&Candidate) -> bool,
+    issues: Issues<'_>,
 ) -> Result<(), Error> {
     let all = found.iter_mut().filter_map(|(_, candidates)| candidates.as_mut().ok()).flatten();
     let mut wanted: Vec<&mut Candidate> = all.filter(|candidate| issues(candidate)).collect();
@@ -119,7 +124,7 @@ pub async fn issue_all(
     let mut done = Done::default();
     loop {
         let may = |one: &Candidate| which.has(one) && one.decide().is_ok();
-        let found = look(store, terms, which.brand_no, now, may).await?;
+        let found = look(store, terms, which.brand_no, now, Some(&may)).await?;
         let (mut ready, mut refused) = (Vec::new(), Vec::new());
         for (brand, candidates) in found {
             match candidates {
@@ -161,7 +166,8 @@ pub async fn issue_all(
 /// If the database is away.
 pub async fn keep_drafts(pool: &PgPool, looked: &[Looked]) -> Result<u64, Error> {
     type Key = (i32, Option<NaiveDate>, String);
-    let rows: Vec<(i64, i32, Option<NaiveDate>, String, Vec<u8>)> =
+    type Row = (i64, i32, Option<NaiveDate>, String, Vec<u8>);
+    let rows: Vec<Row> =
         sqlx::query_as("select draft_no, brand_no, period_start, currency, etag from draft")
             .fetch_all(pool)
             .await?;

@@ -11,6 +11,7 @@ mod command_line;
 mod corrections;
 mod crashes;
 mod evidence;
+mod documents;
 mod faults;
 mod gaps;
 mod metering;

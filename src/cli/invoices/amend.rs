@@ -43,6 +43,15 @@ pub struct Sent {
 }
 
 #[derive(Debug, Args)]
+pub struct WriteOff {
+    /// Its number
+    number: String,
+    /// Why; kept with the document
+    #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+    because: String,
+}
+
+#[derive(Debug, Args)]
 pub struct Pay {
     /// The invoice's number
     number: String,
@@ -93,6 +102,23 @@ impl Sent {
         let is_new = documents::note(&store.pool, &document, "sent", note, &operator()).await?;
         let how = if is_new { "is noted as sent" } else { "was sent already" };
         eprintln!("{} {how}", document.name());
+        Ok(())
+    }
+}
+
+impl WriteOff {
+    pub async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let document = known(store, &self.number).await?;
+        let (name, due) = (document.name(), document.balance()?.due);
+        let is_owed = document.state == "finalized" && document.kind != "credit_note";
+        if !is_owed || due.is_zero() || due.is_negative() {
+            return Err(Problem::Refused(format!("nothing is due of {name}")).into());
+        }
+        let because = Some(self.because.as_str());
+        let (pool, by) = (&store.pool, operator());
+        let is_new = documents::note(pool, &document, "written_off", because, &by).await?;
+        let how = if is_new { "is written off" } else { "was written off already" };
+        eprintln!("{name} {how}: {due} was due");
         Ok(())
     }
 }

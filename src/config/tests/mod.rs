@@ -228,6 +228,7 @@ fn variables_go_before_the_file_and_the_file_before_defaults() {
 
 #[allow(clippy::too_many_lines, reason = "the listing is as long as the configuration")]
 #[test]
+#[expect(clippy::too_many_lines, reason = "it has all keys")]
 fn all_of_it_is_shown() {
     let loaded = load(None, &[("PROOFTALLY__INTAKE__CREDITS", "2")]).unwrap();
     expect![[r#"

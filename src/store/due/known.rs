@@ -84,11 +84,16 @@ struct InvoicedRow {
 }
 
 impl Known {
-    /// Reads it, of one brand or of all.
+    /// Reads it, of one brand or of all. If something is to be issued, `proves` that no receipt is counted
+    /// twice, which reads what is not sealed of the ledger; otherwise no more is known than what was found.
     ///
     /// # Errors
     /// If the database is away, or what it holds cannot be read.
-    pub async fn read(snapshot: &mut PgConnection, brand_no: Option<i32>) -> Result<Self, Error> {
+    pub async fn read(
+        snapshot: &mut PgConnection,
+        brand_no: Option<i32>,
+        proves: bool,
+    ) -> Result<Self, Error> {
         let mut brands = brands::all(&mut *snapshot).await?;
         brands.retain(|brand| brand_no.is_none_or(|only| brand.no == only));
         brands.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
@@ -108,7 +113,7 @@ impl Known {
             stream_confirmed,
             caught_up: caught_up.unwrap_or(DateTime::<Utc>::MIN_UTC),
             audit: audit(snapshot).await?,
-            uniqueness: uniqueness(snapshot, cutoff).await?,
+            uniqueness: uniqueness(snapshot, cutoff, brand_no, proves).await?,
         };
         known.read_terms(snapshot, brand_no).await?;
         known.read_billing(snapshot, brand_no).await?;
@@ -356,10 +361,14 @@ async fn audit(snapshot: &mut PgConnection) -> Result<Vec<String>, Error> {
         .collect())
 }
 
-/// Whether no receipt is counted twice: sealed segments have their proof, and what is not sealed is
-/// looked at here, by itself and against the sealed segments' filters' own answer, which is that no
-/// problem was found.
-async fn uniqueness(snapshot: &mut PgConnection, cutoff: i64) -> Result<Uniqueness, Error> {
+/// Whether no receipt is counted twice: sealed segments have their proof, and if `proves`, what is not
+/// sealed is looked at here.
+async fn uniqueness(
+    snapshot: &mut PgConnection,
+    cutoff: i64,
+    brand_no: Option<i32>,
+    proves: bool,
+) -> Result<Uniqueness, Error> {
     let problems: i64 =
         sqlx::query_scalar("select count(*) from segment where problem is not null")
             .fetch_one(&mut *snapshot)
@@ -367,14 +376,19 @@ async fn uniqueness(snapshot: &mut PgConnection, cutoff: i64) -> Result<Uniquene
     if problems > 0 {
         return Ok(Uniqueness::Failed(problems.unsigned_abs()));
     }
+    if !proves {
+        return Ok(Uniqueness::Proved);
+    }
     let doubles: i64 = sqlx::query_scalar(
         "select count(*) from ( \
             select from ledger where source < 3 and entry <= $1 and entry >= (select \
                 coalesce(max(s.segment) + 1, 0) * coalesce(max(c.segment_entries), 1) \
                 from cursor c left join segment s on s.sealed_at is not null) \
+                and ($2::int is null or brand_no = $2) \
             group by brand_no, receipt_key having count(*) > 1) d",
     )
     .bind(cutoff)
+    .bind(brand_no)
     .fetch_one(&mut *snapshot)
     .await?;
     Ok(if doubles > 0 { Uniqueness::Failed(doubles.unsigned_abs()) } else { Uniqueness::Proved })
