@@ -161,7 +161,8 @@ pub async fn issue_all(
 /// If the database is away.
 pub async fn keep_drafts(pool: &PgPool, looked: &[Looked]) -> Result<u64, Error> {
     type Key = (i32, Option<NaiveDate>, String);
-    let rows: Vec<(i64, i32, Option<NaiveDate>, String, Vec<u8>)> =
+    type Row = (i64, i32, Option<NaiveDate>, String, Vec<u8>);
+    let rows: Vec<Row> =
         sqlx::query_as("select draft_no, brand_no, period_start, currency, etag from draft")
             .fetch_all(pool)
             .await?;

@@ -10,6 +10,7 @@ mod audit;
 mod command_line;
 mod corrections;
 mod crashes;
+mod documents;
 mod evidence;
 mod faults;
 mod gaps;

@@ -31,7 +31,7 @@ pub struct Finalize {
     #[arg(long, conflicts_with_all = ["etag", "total", "adjustment"])]
     all: bool,
     /// A day of the period, or its month as YYYY-MM
-    #[arg(long, value_parser = day, required_unless_present = "adjustment")]
+    #[arg(long, value_parser = day, required_unless_present_any = ["adjustment", "all"])]
     period: Option<NaiveDate>,
     /// The brand's adjustment, which is no period's invoice
     #[arg(long, conflicts_with = "period")]
@@ -68,8 +68,6 @@ impl Finalize {
             (None, None) => true,
             _ => false,
         };
-        // The brand may move on between the look and the lock, by another's work; a few times is chance.
-        const TRIES_MAX: u32 = 5;
         let mut tries = 0;
         loop {
             let now = Utc::now();
@@ -124,6 +122,9 @@ impl Finalize {
         Err(Problem::Refused(format!("{} documents were refused", done.refused.len())).into())
     }
 }
+
+/// The brand may move on between the look and the lock, by another's work; a few times is chance.
+const TRIES_MAX: u32 = 5;
 
 /// Says how many events no brand can be billed for: they block nobody, and somebody signs them off.
 async fn unattributed(store: &Store) -> Result<(), Error> {

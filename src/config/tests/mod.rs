@@ -227,6 +227,7 @@ fn variables_go_before_the_file_and_the_file_before_defaults() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it has all keys")]
 fn all_of_it_is_shown() {
     let loaded = load(None, &[("PROOFTALLY__INTAKE__CREDITS", "2")]).unwrap();
     expect![[r#"
@@ -286,6 +287,10 @@ fn all_of_it_is_shown() {
         [brands]
         default_zone = "UTC" # default
         auto_create_max = 100000 # default
+        passivate_after_ms = 300000 # default
+
+        [ledger]
+        segment_entries = 3500000 # default
 
         [supervision]
         restarts_max = 5 # default

@@ -1,0 +1,167 @@
+//! The database keeps the rules of documents by itself, whatever the application tries.
+
+use super::*;
+
+/// What the application role tries, and what it is told. `$inv` is an issued invoice that stands.
+const ATTEMPTS: &[(&str, &str)] = &[
+    ("update document set total = 1", "permission denied"),
+    ("delete from document", "permission denied"),
+    ("truncate document cascade", "permission denied"),
+    ("update document_line set amount = 0", "permission denied"),
+    ("delete from billed", "permission denied"),
+    ("delete from standing_invoice", "permission denied"),
+    ("alter table document disable trigger all", "must be owner"),
+    ("drop table payment", "must be owner"),
+    ("update series set last = last + 2 where prefix = 'INV'", "comes the next one"),
+    ("update series set last = last - 1 where prefix = 'INV'", "comes the next one"),
+    ("update series set last = last + 1 where prefix = 'INV'", "taken and is on no document"),
+    ("insert into series values ('CN', 2026, 1, '2026-01-01')", "permission denied"),
+    // A line, a period, a tax or a charge more on a document that is issued.
+    (
+        "insert into document_line (document_no, brand_no, line, period_start, line_key, label, \
+            quantity, receipts, amount, tax_category, tax_rate_percent) \
+         select document_no, brand_no, 9, '2026-03-01', 'minimum', 'x', 1, 0, 0, 'S', 19 from document \
+         limit 1",
+        "nothing can be added to it",
+    ),
+    (
+        "insert into billed (document_no, brand_no, period_start, line_key, quantity, receipts, amount) \
+         select document_no, brand_no, '2026-03-01', 'minimum', 1, 0, 0 from document limit 1",
+        "nothing can be added to it",
+    ),
+    // What it billed is taken back without a void.
+    (
+        "insert into billed (document_no, brand_no, period_start, line_key, is_opposite, quantity, \
+            receipts, amount) \
+         select document_no, brand_no, period_start, line_key, true, -quantity, -receipts, -amount \
+         from billed",
+        "neither voided nor cancelled",
+    ),
+    // Voided, but what it billed stands.
+    (
+        "insert into document_event (document_no, brand_no, kind, because, made_by) \
+         select document_no, brand_no, 'voided', 'x', 'x' from document limit 1",
+        "what it billed is not",
+    ),
+    // Another brand's event.
+    (
+        "insert into document_event (document_no, brand_no, kind, made_by) \
+         select d.document_no, b.brand_no, 'sent', 'x' from document d \
+            join brand b on b.brand_no <> d.brand_no limit 1",
+        "violates foreign key",
+    ),
+    // A second document that is the same, that does not follow, that has no number, or a made-up one.
+    (
+        "insert into document (brand_no, kind, cause, number, chain, previous_hash, body, hash, \
+            currency, issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, \
+            billing_version, finalized_by) \
+         select brand_no, kind, cause, number, chain, previous_hash, body, hash, currency, issue_date, \
+            tax_point, due_date, net_total, tax_total, total, cutoff, billing_version, 'x' from document",
+        "does not follow",
+    ),
+    (
+        "insert into document (brand_no, kind, cause, number, chain, previous_hash, body, hash, \
+            currency, issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, \
+            billing_version, finalized_by) \
+         select brand_no, kind, cause, null, chain + 1, hash, 'x', sha256('x'), currency, issue_date, \
+            tax_point, due_date, net_total, tax_total, total, cutoff, billing_version, 'x' from document",
+        "document_number_exactly_if_not_zero",
+    ),
+    (
+        "insert into document (brand_no, kind, cause, number, chain, previous_hash, body, hash, \
+            currency, issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, \
+            billing_version, finalized_by) \
+         select brand_no, kind, cause, 'INV-2026-000777', chain + 1, hash, 'x', sha256('x'), currency, \
+            issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, billing_version, 'x' \
+         from document",
+        "is not the number that its series has come to",
+    ),
+    // A total that is not the sum, and lines that are not.
+    (
+        "insert into document (brand_no, kind, cause, chain, previous_hash, body, hash, currency, \
+            issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, billing_version, \
+            finalized_by) \
+         select brand_no, kind, cause, chain + 1, hash, 'x', sha256('x'), currency, issue_date, \
+            tax_point, due_date, 0, 1, 0, cutoff, billing_version, 'x' from document",
+        "document_total",
+    ),
+    (
+        "with s as (update series set last = last + 1 where prefix = 'INV' \
+            returning 'INV-2026-' || lpad(last::text, 6, '0') as number) \
+         insert into document (brand_no, kind, cause, number, chain, previous_hash, body, hash, \
+            currency, issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, \
+            billing_version, finalized_by) \
+         select brand_no, kind, cause, s.number, chain + 1, hash, 'x', sha256('x'), currency, \
+            issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, billing_version, 'x' \
+         from document, s",
+        "the lines sum to 0, not to the net total 31.00",
+    ),
+    (
+        "insert into payment (document_no, brand_no, amount, paid_on, reference, made_by) \
+        select document_no, brand_no, 0, '2026-05-01', 'x', 'x' from document",
+        "payment_amount_check",
+    ),
+    ("update cursor set entry = 0", "permission denied"),
+    ("delete from ledger", "permission denied"),
+    ("update period_override set because = 'x'", "permission denied"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_role_cannot_break_a_rule() {
+    let till = Till::with(&[("acme", "2026-03-01"), ("bolt", "2026-03-01")]).await;
+    till.finalize("acme", MARCH, "36.89");
+    let before: String = till.scalar("select md5(string_agg(d::text, '')) from document d").await;
+    for (attempt, says) in ATTEMPTS {
+        let mut transaction = till.world.pool().begin().await.unwrap();
+        sqlx::query("set local role prooftally_app").execute(&mut *transaction).await.unwrap();
+        let tried = sqlx::query(*attempt).execute(&mut *transaction).await;
+        let outcome = match tried {
+            Ok(_) => transaction.commit().await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = outcome else { panic!("it was let do this: {attempt}") };
+        let told = error.to_string();
+        assert!(told.contains(says), "{attempt}\n{told}");
+    }
+    // The owner cannot either, as long as it leaves the rules where they are.
+    for attempt in ["update document set total = 1", "delete from billed", "truncate payment"] {
+        let error = sqlx::query(attempt).execute(till.world.pool()).await.unwrap_err();
+        assert!(error.to_string().contains("never changed or removed"), "{error}");
+    }
+    let error =
+        sqlx::query("delete from standing_invoice").execute(till.world.pool()).await.unwrap_err();
+    assert!(error.to_string().contains("its period stays invoiced"), "{error}");
+    let after: String = till.scalar("select md5(string_agg(d::text, '')) from document d").await;
+    assert_eq!(before, after);
+}
+
+/// Two invoices of the same days, whoever inserts them and whatever their periods are called.
+#[tokio::test(flavor = "multi_thread")]
+async fn days_are_invoiced_once_and_stay_where_they_are() {
+    let till = Till::with(&[("acme", "2026-03-01"), ("acme", "2026-04-02")]).await;
+    till.finalize("acme", MARCH, "36.89");
+    till.finalize("acme", APRIL, "36.89");
+    let error = sqlx::query(
+        "insert into standing_invoice (brand_no, period_start, period_end, document_no) \
+         select brand_no, '2026-03-15', '2026-05-15', document_no from standing_invoice limit 1",
+    )
+    .execute(till.world.pool())
+    .await
+    .unwrap_err()
+    .to_string();
+    assert!(error.contains("standing_invoice_apart") || error.contains("is issued"), "{error}");
+    refused(
+        &till.run("assignments create --brand acme --plan volume --from 2026-04-15"),
+        5,
+        "are on finalized invoices",
+    );
+    let plan = till.file("later.toml", &VOLUME.replace("30.00", "31.00"));
+    let applied = till.run(&format!("plans apply {plan} --effective-from 2026-04-01"));
+    assert!(!applied.status.success());
+    assert!(
+        text(&applied.stderr).contains("the period from 2026-04-01 is invoiced"),
+        "{applied:?}"
+    );
+    let zone = till.run("brands set acme --zone Asia/Tokyo");
+    assert!(text(&zone.stderr).contains("has documents"), "{zone:?}");
+}
