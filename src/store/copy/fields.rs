@@ -88,7 +88,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// If there is none.
-    pub fn next(&mut self) -> Result<Option<&'a [u8]>, Error> {
+    pub fn field(&mut self) -> Result<Option<&'a [u8]>, Error> {
         let missing = || Error::Corrupt("a row that was read has too few fields".to_owned());
         let (length, rest) = self.rest.split_first_chunk::<4>().ok_or_else(missing)?;
         let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
@@ -105,7 +105,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// If it has another length.
     pub fn nullable<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Error> {
-        let Some(mut value) = self.next()? else { return Ok(None) };
+        let Some(mut value) = self.field()? else { return Ok(None) };
         if value.len() == N {
             return Ok(Some(next(&mut value)));
         }
@@ -127,7 +127,7 @@ impl<'a> Fields<'a> {
     /// If it is not UTF-8.
     pub fn text(&mut self) -> Result<Option<&'a str>, Error> {
         let not_utf8 = |_| Error::Corrupt("a text that was read is not UTF-8".to_owned());
-        self.next()?.map(|value| std::str::from_utf8(value).map_err(not_utf8)).transpose()
+        self.field()?.map(|value| std::str::from_utf8(value).map_err(not_utf8)).transpose()
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
                         fields.text()?.map(str::to_owned),
                         fields.nullable::<1>()?,
                     ));
-                    assert!(fields.next().is_err() && fields.is_end());
+                    assert!(fields.field().is_err() && fields.is_end());
                     Ok(())
                 })
                 .unwrap();

@@ -183,9 +183,9 @@ fn of_credit(document: &Document, before: &[&Document]) -> Result<Document, Stri
         billing_version: document.billing_version,
         previous: document.previous,
     };
-    let again = Credited::new(credited, &notes)
-        .and_then(|given| credit::credit(credited, &given, &amounts, &terms))
-        .map_err(|error| error.to_string())?;
+    let given = Credited::new(credited, &notes).map_err(|error| error.to_string())?;
+    let again =
+        credit::credit(credited, &given, &amounts, &terms).map_err(|error| error.to_string())?;
     Ok(Document { number: document.number.clone(), ..again })
 }
 

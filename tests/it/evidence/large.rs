@@ -37,13 +37,15 @@ async fn large() -> (Books, String) {
     })
     .await;
     sqlx::raw_sql("analyze ledger").execute(books.world.pool()).await.unwrap();
-    let brand: String = sqlx::query_scalar("select brand_id from brand")
-        .fetch_one(books.world.pool())
-        .await
-        .unwrap();
+    let (brand, first): (String, String) = sqlx::query_as(
+        "select brand_id, min(usage_day)::text from brand join usage_day using (brand_no) group by 1",
+    )
+    .fetch_one(books.world.pool())
+    .await
+    .unwrap();
     let (plan, profile) = (books.file("plan.toml", PLAIN), books.file("profile.toml", PROFILE));
     books.done(&format!("plans apply {plan} --effective-from 2026-01-01"));
-    let assign = format!("assignments create --brand {brand} --plan plain --from 2026-02-01");
+    let assign = format!("assignments create --brand {brand} --plan plain --from {first}");
     books.done(&format!("{assign} --until 2026-05-01"));
     books.done(&format!("brands profile set {brand} -f {profile}"));
     books.done(&format!("brands tax set {brand} --from 2026-01-01 --category S --rate 19"));
