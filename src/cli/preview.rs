@@ -187,10 +187,10 @@ impl Preview {
         let mut snapshot =
             store.pool.begin_with("begin isolation level repeatable read read only").await?;
         let known = Known::read(&mut snapshot, brands.as_slice()).await?;
-        let unassigned = match self.all {
-            true => unassigned::unassigned(&mut *snapshot, None).await?,
-            false => Vec::new(),
-        };
+        let mut unassigned = Vec::new();
+        if self.all {
+            unassigned = unassigned::unassigned(&mut *snapshot, None).await?;
+        }
         let (mut cases, mut left_out) = (Vec::new(), Vec::new());
         for brand in brands {
             match self
