@@ -1,6 +1,7 @@
 //! The billing actor: opens the drafts of periods that have ended, refreshes them, and issues them if the
 //! configuration says so. What goes wrong with one brand is said of that brand and stops no other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -9,6 +10,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use crate::store::billing_run::{self, Looked, Which};
 use crate::store::due::Terms;
 use crate::store::{self, Store};
+use crate::telemetry::metrics::Metrics;
 
 /// What the actor works with.
 #[derive(Clone)]
@@ -19,6 +21,7 @@ pub struct BillerArguments {
     pub finalizes: bool,
     /// From the end of one look to the next.
     pub every: Duration,
+    pub metrics: Arc<Metrics>,
 }
 
 /// What the actor is told.
@@ -81,6 +84,7 @@ impl BillerArguments {
             }
             looked = billing_run::look(store, terms, None, now, None).await?;
         }
+        self.measure(&looked);
         for (brand, candidates) in &looked {
             if let Err(error) = candidates {
                 tracing::error!(brand = %brand.id, %error, "the brand's drafts cannot be computed");
@@ -88,5 +92,22 @@ impl BillerArguments {
         }
         billing_run::keep_drafts(&self.store.pool, &looked).await?;
         Ok(())
+    }
+
+    fn measure(&self, looked: &[Looked]) {
+        let (mut ready, mut blocked, mut failed) = (0, 0, 0);
+        for (_, candidates) in looked {
+            match candidates {
+                Err(_) => failed += 1,
+                Ok(candidates) => {
+                    for candidate in candidates {
+                        let state =
+                            if candidate.decide().is_ok() { &mut ready } else { &mut blocked };
+                        *state += 1;
+                    }
+                }
+            }
+        }
+        self.metrics.documents_due(ready, blocked, failed);
     }
 }

@@ -127,6 +127,7 @@ impl Engine {
             terms: config.billing.terms.clone(),
             finalizes: config.billing.finalizes,
             every: config.billing.every,
+            metrics: Arc::clone(&metrics),
         };
         let stream = config.intake.pull.stream.clone();
         let witness = Witness::new(bus.jetstream.clone(), config.witness.clone(), stream);

@@ -85,9 +85,10 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<
         "select d.document_no, d.brand_no, b.brand_id, d.kind, d.cause, d.number, d.state, \
             d.is_delivered, p.period_start, p.period_end, d.currency, d.issue_date, d.due_date, \
             d.net_total, d.tax_total, d.total, d.finalized_at, d.finalized_by, \
-            array(select c.total from document_now c where c.state = 'finalized' \
-                and c.document_no in (select l.document_no from document_line l \
-                    where l.credits_document = d.document_no)) as credits, \
+            array(select c.total from (select distinct l.document_no from document_line l \
+                    where l.credits_document = d.document_no) n join document c using (document_no) \
+                where not exists (select from document_event e where e.document_no = n.document_no \
+                    and e.kind in ('voided', 'cancelled'))) as credits, \
             array(select amount from payment y where y.document_no = d.document_no) as payments, \
             exists (select from document_event e where e.document_no = d.document_no \
                 and e.kind = 'written_off') as is_written_off \

@@ -53,6 +53,11 @@ struct ActorLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DueLabels {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SegmentLabels {
     state: &'static str,
 }
@@ -78,6 +83,7 @@ pub struct Metrics {
     sealing_duration: Histogram,
     stream: Streams,
     conflicts_open: Gauge,
+    documents_due: Family<DueLabels, Gauge>,
     rejections_open: Family<OpenLabels, Gauge>,
     audit_findings: Family<CheckLabels, Gauge>,
     audit_age: Gauge<f64, std::sync::atomic::AtomicU64>,
@@ -109,6 +115,7 @@ impl Metrics {
             sealing_duration: Histogram::new([0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]),
             stream: Streams::default(),
             conflicts_open: Gauge::default(),
+            documents_due: Family::default(),
             rejections_open: Family::default(),
             audit_findings: Family::default(),
             audit_age: Gauge::default(),
@@ -163,6 +170,9 @@ impl Metrics {
     fn register_cases(&self, registry: &mut Registry) {
         let open = "Contents that contradict a counted receipt and wait for a person";
         registry.register("conflicts_open", open, self.conflicts_open.clone());
+        let due =
+            "Documents that could be issued now: ready, blocked, or of a brand whose drafts fail";
+        registry.register("documents_due", due, self.documents_due.clone());
         let open = "Rejections that wait for a person, by reason";
         registry.register("rejections_open", open, self.rejections_open.clone());
         let findings = "Findings of the last audit, by check; each check tells at most 20";
@@ -182,6 +192,13 @@ impl Metrics {
         }
         self.audit_age.set(last.age_s);
         self.audit_clean.set(i64::from(last.violations == 0));
+    }
+
+    /// Documents that are due, by state; failed counts brands.
+    pub fn documents_due(&self, ready: i64, blocked: i64, failed: i64) {
+        for (state, due) in [("ready", ready), ("blocked", blocked), ("failed", failed)] {
+            self.documents_due.get_or_create(&DueLabels { state }).set(due);
+        }
     }
 
     pub fn conflicts_open(&self, open: i64) {

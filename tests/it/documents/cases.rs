@@ -151,6 +151,10 @@ async fn the_engine_keeps_drafts_and_issues_them_if_told_to() {
     })
     .await;
     assert_eq!(till.scalar::<i64>("select count(*) from document").await, 0);
+    let metrics = crate::harness::world::metrics(&by_hand).await;
+    for state in ["prooftally_documents_due{state=\"ready\"} 1\n", "{state=\"blocked\"} 1\n"] {
+        assert!(metrics.contains(state), "{metrics}");
+    }
     by_hand.stop().await;
     let automatic = engine(true).await;
     wait_for("both invoices are issued", async || {
