@@ -16,7 +16,7 @@ use super::filter::{Filter, FilterBuilder};
 use super::keys;
 use super::ledger::LedgerMsg;
 use crate::store::backoff::Backoff;
-use crate::store::sealing::{self, Double, Kept, SegmentKey};
+use crate::store::sealing::{self, Kept, SegmentKey};
 use crate::store::{Error, Store};
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
@@ -34,8 +34,8 @@ pub struct Sealer {
 /// What sealing came to.
 enum Outcome {
     Sealed(Sealed),
-    /// The uniqueness of receipts is broken.
-    Broken(Vec<Double>),
+    /// Receipts are counted twice, or rows are missing: why, as people read it.
+    Broken(String),
 }
 
 impl Sealer {
@@ -79,7 +79,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// Seals the segment for as long as the database is away. False if a receipt is counted twice.
+    /// Seals the segment for as long as the database is away. False if its proof fails.
     async fn seal_patiently(&self, segment: i64) -> Result<bool, Error> {
         let mut wait = Backoff::default();
         loop {
@@ -94,8 +94,8 @@ impl Sealer {
                     tracing::info!(segment, elapsed_ms, "a segment of the ledger is sealed");
                     return Ok(true);
                 }
-                Ok(Outcome::Broken(doubles)) => {
-                    self.alarm(segment, &doubles);
+                Ok(Outcome::Broken(why)) => {
+                    self.alarm(segment, &why);
                     return Ok(false);
                 }
                 Err(Error::Unavailable(error)) => {
@@ -107,9 +107,9 @@ impl Sealer {
         }
     }
 
-    fn alarm(&self, segment: i64, doubles: &[Double]) {
-        let why = problem(doubles);
-        tracing::error!(segment, why, "receipts are counted twice; run `prooftally audit repair`");
+    fn alarm(&self, segment: i64, why: &str) {
+        let what = "a segment cannot be sealed: run `prooftally audit`, and `audit repair`";
+        tracing::error!(segment, why, what);
         self.health.ill(Component::Uniqueness, format!("segment {segment}: {why}"));
     }
 
@@ -126,13 +126,25 @@ impl Sealer {
             }
             if doubles.is_empty() {
                 let kept = Kept::new(segment, entries, filter.to_bytes());
-                sealing::keep(&mut connection, self.fence, &kept).await?;
-                return Ok(Outcome::Sealed(Sealed { segment, entries, filter }));
+                if sealing::keep(&mut connection, self.fence, &kept).await? {
+                    return Ok(Outcome::Sealed(Sealed { segment, entries, filter }));
+                }
+                let why = format!("{entries} receipts were read, which are not as many as it has");
+                return self.broken(&mut connection, segment, why).await;
             }
         }
-        let why = problem(&doubles);
-        sealing::note_problem(&mut connection, self.fence, segment, &why).await?;
-        Ok(Outcome::Broken(doubles))
+        let why = doubles.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        self.broken(&mut connection, segment, why).await
+    }
+
+    async fn broken(
+        &self,
+        connection: &mut PgConnection,
+        segment: i64,
+        why: String,
+    ) -> Result<Outcome, Error> {
+        sealing::note_problem(connection, self.fence, segment, &why).await?;
+        Ok(Outcome::Broken(why))
     }
 }
 
@@ -225,8 +237,4 @@ pub async fn load(store: &Store) -> Result<Vec<Sealed>, Error> {
         all.push(Sealed { segment, entries, filter });
     }
     Ok(all)
-}
-
-fn problem(doubles: &[Double]) -> String {
-    doubles.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

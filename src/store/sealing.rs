@@ -6,10 +6,10 @@
 use billing::receipt::ReceiptKey;
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, PgExecutor, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgExecutor, PgPool};
 
 use super::keys::CommittedKey;
-use super::segments::table_of;
+use super::segments::{entries_of, table_of};
 use super::{Error, Store, copy};
 
 /// What the sealer's connection is called in pg_stat_activity.
@@ -232,14 +232,37 @@ pub async fn doubles_in(
     Ok(found.into_iter().map(Double::from).collect())
 }
 
-/// Keeps filter and mark of a sealed segment, if the engine of this fence still writes.
+/// Keeps filter and mark of a sealed segment, if the engine of this fence still writes. False if the
+/// segment has not as many receipts by now as were read: a repair has taken some away meanwhile, or
+/// rows are missing.
 ///
 /// # Errors
 /// [`Error::Stale`] if another engine has taken over.
-pub async fn keep(connection: &mut PgConnection, fence: i64, kept: &Kept) -> Result<(), Error> {
-    let done = sqlx::query(
+pub async fn keep(connection: &mut PgConnection, fence: i64, kept: &Kept) -> Result<bool, Error> {
+    let mut transaction = connection.begin().await?;
+    // Whoever corrects the ledger holds this row, so what is counted next stays true until the commit.
+    let segment_entries: Option<i64> =
+        sqlx::query_scalar("select segment_entries from cursor where fence = $1 for share")
+            .bind(fence)
+            .fetch_optional(&mut *transaction)
+            .await?;
+    let segment_entries = segment_entries.ok_or(Error::Stale { fence })?;
+    let bounds = entries_of(kept.segment, segment_entries);
+    // Entries are dense: what is no receipt is a correction, or was moved out.
+    let others: i64 = sqlx::query_scalar(
+        "select (select count(*) from correction where entry >= $1 and entry < $2) \
+            + (select count(*) from ledger_double where entry >= $1 and entry < $2)",
+    )
+    .bind(bounds.start)
+    .bind(bounds.end)
+    .fetch_one(&mut *transaction)
+    .await?;
+    if bounds.end - bounds.start.max(1) - others != kept.entries {
+        return Ok(false);
+    }
+    sqlx::query(
         "insert into segment (segment, sealed_at, entries, filter, checksum) \
-         select $1, now(), $2, $3, $4 from cursor where fence = $5 \
+         values ($1, now(), $2, $3, $4) \
          on conflict (segment) do update set sealed_at = now(), tried_at = now(), problem = null, \
             entries = excluded.entries, filter = excluded.filter, checksum = excluded.checksum",
     )
@@ -247,10 +270,10 @@ pub async fn keep(connection: &mut PgConnection, fence: i64, kept: &Kept) -> Res
     .bind(kept.entries)
     .bind(&kept.filter)
     .bind(&kept.checksum)
-    .bind(fence)
-    .execute(connection)
+    .execute(&mut *transaction)
     .await?;
-    if done.rows_affected() == 1 { Ok(()) } else { Err(Error::Stale { fence }) }
+    transaction.commit().await?;
+    Ok(true)
 }
 
 /// Notes why a segment cannot be sealed.

@@ -161,7 +161,7 @@ pub async fn last_day(
     executor: impl PgExecutor<'_>,
     brand_no: i32,
 ) -> Result<Option<NaiveDate>, Error> {
-    let query = "select max(usage_day) from usage_day where brand_no = $1 and receipts > 0";
+    let query = "select max(usage_day) from usage_day where brand_no = $1 and receipts > voided";
     Ok(sqlx::query_scalar(query).bind(brand_no).fetch_one(executor).await?)
 }
 
@@ -173,6 +173,6 @@ pub async fn first_day(
     executor: impl PgExecutor<'_>,
     brand_no: i32,
 ) -> Result<Option<NaiveDate>, Error> {
-    let query = "select min(usage_day) from usage_day where brand_no = $1 and receipts > 0";
+    let query = "select min(usage_day) from usage_day where brand_no = $1 and receipts > voided";
     Ok(sqlx::query_scalar(query).bind(brand_no).fetch_one(executor).await?)
 }
