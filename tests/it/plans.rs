@@ -113,7 +113,10 @@ async fn versions_are_added_in_order_and_say_what_they_change() {
     assert!(text(&first.stderr).contains("version 1 of zkdpp-standard is in force"), "{first:?}");
     assert_eq!(rows(&first), rows(&dry));
 
-    let again = apply(&["--effective-from", "2026-02-01"]);
+    let moved = apply(&["--effective-from", "2026-02-01"]);
+    assert_eq!(moved.status.code(), Some(5), "{moved:?}");
+    assert!(text(&moved.stderr).contains("2026-01-01, which does not change"), "{moved:?}");
+    let again = apply(&["--effective-from", "2026-01-01"]);
     assert!(again.status.success() && again.stdout.is_empty(), "{again:?}");
     assert!(text(&again.stderr).contains("nothing to change"), "{again:?}");
 

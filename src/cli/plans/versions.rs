@@ -20,7 +20,8 @@ pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Resul
     let after = plan_file::parse(&source)
         .map_err(|error| Problem::Refused(format!("{}: {error}", file.display())))?;
     let name = after.terms().name.clone();
-    let effective_from = effective_from.unwrap_or_else(|| Utc::now().date_naive());
+    let asked_from = effective_from;
+    let effective_from = asked_from.unwrap_or_else(|| Utc::now().date_naive());
     if first_day_of(&after, effective_from).is_none() {
         let text = format!("--effective-from {effective_from} is outside the years 1970 to 9999");
         return Err(Problem::Refused(text).into());
@@ -33,6 +34,14 @@ pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Resul
     };
     let number = match next {
         Next::Version(number) => number,
+        Next::Same(newest) if asked_from.is_some_and(|from| from != newest.effective_from) => {
+            let text = format!(
+                "version {} of {name} has this very text and takes effect on {}, which does not change: \
+                 give other days to a plan of another name",
+                newest.version, newest.effective_from
+            );
+            return Err(Problem::Refused(text).into());
+        }
         Next::Same(newest) => {
             eprintln!("version {} of {name} has this very text: nothing to change", newest.version);
             return Ok(());
