@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tokio::sync::{Notify, watch};
 
 use super::chunk::Chunk;
@@ -50,6 +50,9 @@ struct Shared {
 }
 
 impl Archive {
+    /// Receipts of one look-up.
+    const WANTED_MAX: usize = 65_536;
+
     pub fn new(segment_entries: i64, entry: i64, sealed: Vec<Sealed>) -> Self {
         let sealed = Arc::new(sealed.into_iter().map(Arc::new).collect());
         let (entry, sealed) = (watch::Sender::new(entry), watch::Sender::new(sealed));
@@ -73,6 +76,12 @@ impl Archive {
         self.shared.sealed.send_replace(Arc::new(all));
     }
 
+    /// True if the entry's segment is sealed.
+    pub fn is_sealed(&self, entry: i64) -> bool {
+        let segment = segments::segment_of(entry, self.shared.segment_entries);
+        self.view().iter().any(|sealed| sealed.segment == segment)
+    }
+
     /// Says that the ledger has entries up to `entry`.
     pub fn committed(&self, entry: i64) {
         self.shared.entry.send_replace(entry);
@@ -85,9 +94,9 @@ impl Archive {
 
     /// Full segments that are not sealed, the oldest first.
     pub fn unsealed(&self) -> Vec<i64> {
-        let view = self.view();
+        let sealed: HashSet<i64> = self.view().iter().map(|sealed| sealed.segment).collect();
         let full = segments::full(*self.shared.entry.borrow(), self.shared.segment_entries);
-        (0..full).filter(|segment| view.iter().all(|sealed| sealed.segment != *segment)).collect()
+        (0..full).filter(|segment| !sealed.contains(segment)).collect()
     }
 
     /// True if so many full segments are not sealed that nothing more should be read.
@@ -135,13 +144,13 @@ impl Archive {
             .iter()
             .map(|candidate| keys::hash(chunk.brand_no(candidate), candidate.key))
             .collect();
-        for sealed in view.iter() {
-            let wanted = sealed.wanted(chunk, &hashes);
-            if wanted.is_empty() {
-                continue;
+        let wanted: Vec<Wanted> =
+            view.iter().flat_map(|sealed| sealed.wanted(chunk, &hashes)).collect();
+        for part in wanted.chunks(Self::WANTED_MAX) {
+            let known = sealing::look_up(&store.pool, self.segment_entries(), part).await?;
+            for (index, known) in known {
+                found.entry(index).or_insert(Counted::from(known));
             }
-            let known = sealing::look_up(&store.pool, sealed.segment, &wanted).await?;
-            found.extend(known.into_iter().map(|(index, known)| (index, Counted::from(known))));
         }
         Ok(found)
     }
@@ -155,6 +164,7 @@ impl Sealed {
             let candidate = &chunk.candidates[index];
             wanted.push(Wanted {
                 index: u32::try_from(index).expect("a chunk is bounded"),
+                segment: self.segment,
                 brand_no: chunk.brand_no(candidate),
                 key: candidate.key,
             });

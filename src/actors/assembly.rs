@@ -7,7 +7,7 @@ use billing::ids::Predicate;
 use chrono::NaiveDate;
 
 use super::brand::Verdict;
-use super::chunk::{Candidate, Chunk, RunKind, Source};
+use super::chunk::{Candidate, Chunk, Left, RunKind, Source};
 use super::directory::Directory;
 use super::flight::Complete;
 use super::keys::{Counted, Keys};
@@ -338,15 +338,12 @@ impl<'a> Assembly<'a> {
                 let text = outcome::retry_answer(&self.commit, still_rejected.len());
                 self.commit.answer = Some((*request_no, text));
             }
-            Source::Unpark { request_no, brand_no, is_last } => {
+            Source::Unpark { request_no, brand_no, left } => {
                 let failed_again = self.commit.unparked.len() < self.chunk.candidates.len();
-                if failed_again {
-                    let text = "the brand failed again on the same events; they stay parked";
-                    self.commit.answer = Some((*request_no, text.to_owned()));
-                } else if *is_last {
+                let answer = outcome::unpark_answer(failed_again, *left);
+                self.commit.answer = answer.map(|text| (*request_no, text));
+                if !failed_again && *left == Left::Nothing {
                     self.commit.ends_parking_of = Some(*brand_no);
-                    let text = "all its parked events are metered; live ones are metered again";
-                    self.commit.answer = Some((*request_no, text.to_owned()));
                 }
             }
         }

@@ -9,9 +9,12 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use super::brand::{BrandActor, BrandArguments};
 use super::flight::{Failed, Flight};
 use super::keys::Keys;
-use super::restart::{Limits, RestartBudget};
+use super::restart::{Limits, RestartBudget, Spent};
 use crate::store::brands::Brand;
 use crate::telemetry::metrics::Metrics;
+
+/// The longest wait before a brand is tried again: the others wait for it in its chunk.
+const WAIT_MAX: Duration = Duration::from_millis(20);
 
 /// What the supervisor of the brands is told.
 #[derive(Debug)]
@@ -101,7 +104,10 @@ impl BrandSupervisorState {
                 self.arguments.flight.attach(brand.no, actor);
             }
             // An actor that fails before it is linked causes no supervision event.
-            Err(error) => self.restart(me, brand, &error.to_string()),
+            Err(error) => {
+                let wait = self.note_failure(brand.no).unwrap_or(WAIT_MAX);
+                self.wake_after(me, brand, &error.to_string(), wait);
+            }
         }
     }
 
@@ -118,8 +124,13 @@ impl BrandSupervisorState {
 
     fn ended(&mut self, me: &ActorRef<BrandSupervisorMsg>, actor: ActorId, why: &str) {
         let Some(brand) = self.brands.remove(&actor) else { return };
-        match self.arguments.flight.failed(brand.no, actor, self.arguments.tries_max) {
-            Failed::Retry => self.restart(me, brand, why),
+        // One that fails on chunk after chunk, never often enough on one, is parked by its budget.
+        let (tries_max, wait) = match self.note_failure(brand.no) {
+            Ok(wait) => (self.arguments.tries_max, wait),
+            Err(Spent { .. }) => (1, WAIT_MAX),
+        };
+        match self.arguments.flight.failed(brand.no, actor, tries_max) {
+            Failed::Retry => self.wake_after(me, brand, why, wait),
             Failed::Parked => {
                 tracing::error!(
                     brand = %brand.id,
@@ -132,12 +143,20 @@ impl BrandSupervisorState {
         }
     }
 
-    fn restart(&mut self, me: &ActorRef<BrandSupervisorMsg>, brand: Arc<Brand>, why: &str) {
-        /// A brand that goes on failing is tried this seldom; the others go on meanwhile.
-        const WAIT_MAX: Duration = Duration::from_secs(1);
+    /// Notes a failure of the brand, and says how long to wait before it is tried again.
+    fn note_failure(&mut self, brand_no: i32) -> Result<Duration, Spent> {
         let limits = self.arguments.limits;
-        let budget = self.budgets.entry(brand.no).or_insert_with(|| RestartBudget::new(limits));
-        let wait = budget.failed(Instant::now()).unwrap_or(WAIT_MAX).min(WAIT_MAX);
+        let budget = self.budgets.entry(brand_no).or_insert_with(|| RestartBudget::new(limits));
+        budget.failed(Instant::now()).map(|wait| wait.min(WAIT_MAX))
+    }
+
+    fn wake_after(
+        &self,
+        me: &ActorRef<BrandSupervisorMsg>,
+        brand: Arc<Brand>,
+        why: &str,
+        wait: Duration,
+    ) {
         tracing::warn!(brand = %brand.id, why, wait_ms = wait.as_millis(), "brand is restarted");
         self.arguments.metrics.restarted("brand");
         me.send_after(wait, move || BrandSupervisorMsg::Wake { brand });

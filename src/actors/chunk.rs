@@ -36,9 +36,19 @@ pub enum Source {
         rejections: Vec<i64>,
         still_rejected: Vec<(i64, Reason)>,
     },
-    /// Parked events of one brand, the oldest first, asked for by a request. `is_last` if no more of
-    /// them are parked: its commit ends the parking.
-    Unpark { request_no: i64, brand_no: i32, is_last: bool },
+    /// Parked events of one brand, the oldest first, asked for by a request.
+    Unpark { request_no: i64, brand_no: i32, left: Left },
+}
+
+/// What is parked of a brand beside the events of a chunk of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// There are more, for another chunk.
+    More,
+    /// So many events that are refused as they are now.
+    Refused { events: usize },
+    /// No event: the chunk's commit ends the parking.
+    Nothing,
 }
 
 /// An event that may be counted.

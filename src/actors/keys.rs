@@ -90,7 +90,8 @@ impl Keys {
         self.replaced.count.store(keys.len(), Ordering::Release);
     }
 
-    /// Adds a committed key. False if it was there: the first stays, a receipt is counted once.
+    /// Adds a committed key. False if it was there: a receipt is counted once. Should a ledger have it
+    /// twice all the same, the lower entry of a segment is the one that counts.
     pub fn add(&self, new: CommittedKey) -> bool {
         let hash = hash(new.brand_no, new.key);
         let segment = segments::segment_of(new.entry, self.segment_entries);
@@ -110,7 +111,25 @@ impl Keys {
                 vacant.insert(new);
                 true
             }
-            Entry::Occupied(_) => false,
+            Entry::Occupied(mut known) => {
+                if new.entry < known.get().entry {
+                    *known.get_mut() = new;
+                }
+                false
+            }
+        }
+    }
+
+    /// Takes a key away, if it is of this entry.
+    pub fn remove(&self, brand_no: i32, key: ReceiptKey, entry: i64) {
+        let hash = hash(brand_no, key);
+        let is_it = |known: &CommittedKey| {
+            (known.key, known.brand_no, known.entry) == (key, brand_no, entry)
+        };
+        for (_, table) in self.shard(hash).write().iter_mut() {
+            if let Ok(found) = table.find_entry(hash, is_it) {
+                found.remove();
+            }
         }
     }
 
@@ -169,6 +188,19 @@ mod tests {
         assert_eq!(keys.get(1, ReceiptKey::of("r")).unwrap().entry, 10);
         assert_eq!(keys.get(2, ReceiptKey::of("r")).unwrap().entry, 11);
         assert_eq!(keys.get(3, ReceiptKey::of("r")), None);
+    }
+
+    #[test]
+    fn of_a_receipt_that_a_ledger_has_twice_the_lower_entry_counts() {
+        let keys = Keys::new(100);
+        for entry in [12, 10, 11] {
+            keys.add(key(1, "r", entry));
+        }
+        assert_eq!(keys.get(1, ReceiptKey::of("r")).unwrap().entry, 10);
+        keys.remove(1, ReceiptKey::of("r"), 11);
+        assert_eq!(keys.len(), 1, "it is another entry's");
+        keys.remove(1, ReceiptKey::of("r"), 10);
+        assert_eq!(keys.len(), 0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::keys::Keys;
 use super::refusals::Refusals;
 use crate::store::backoff::Backoff;
 use crate::store::commit::{Commit, Settlement, Writer};
-use crate::store::corrections::{self, Correction, Work};
+use crate::store::corrections::{self, Correction, Moved, Work};
 use crate::store::cursor::{self, Cursor, Place};
 use crate::store::epochs::{self, Adoption};
 use crate::store::gaps::Acceptance;
@@ -258,32 +258,22 @@ impl LedgerState {
         if entries.is_empty() {
             return Ok(HashMap::new());
         }
-        let mut wait = Backoff::default();
-        loop {
-            match ledger::contents(&self.arguments.store.pool, &entries).await {
-                Ok(contents) => {
-                    return Ok(contents.into_iter().map(|stored| (stored.entry, stored)).collect());
-                }
-                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
-                Err(error) => return Err(error),
-            }
-        }
+        let (pool, entries) = (&self.arguments.store.pool, entries.as_slice());
+        let contents = self.patiently(move || ledger::contents(pool, entries)).await?;
+        Ok(contents.into_iter().map(|stored| (stored.entry, stored)).collect())
     }
 
     /// Keeps a partition ahead of the one that `entry` falls in.
     async fn make_segments(&mut self, entry: i64) -> Result<(), store::Error> {
         let segment_entries = self.arguments.archive.segment_entries();
         let until = segments::segment_of(entry, segment_entries) + 2;
-        let mut wait = Backoff::default();
-        while self.segments_until < until {
-            let from = segments::segment_of(self.arguments.cursor.entry, segment_entries);
-            let pool = &self.arguments.store.pool;
-            match segments::ensure(pool, from..until, segment_entries).await {
-                Ok(()) => self.segments_until = until,
-                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
-                Err(error) => return Err(error),
-            }
+        if self.segments_until >= until {
+            return Ok(());
         }
+        let from = segments::segment_of(self.arguments.cursor.entry, segment_entries);
+        let pool = &self.arguments.store.pool;
+        self.patiently(|| segments::ensure(pool, from..until, segment_entries)).await?;
+        self.segments_until = until;
         Ok(())
     }
 
@@ -294,37 +284,36 @@ impl LedgerState {
         zone: Tz,
     ) -> Result<bool, store::Error> {
         let fence = self.arguments.cursor.fence;
-        let mut wait = Backoff::default();
-        loop {
-            let outcome = async {
-                let mut connection = self.arguments.store.connect_to_write().await?;
-                ledger::set_zone(&mut connection, fence, request_no, brand_no, zone).await
-            };
-            match outcome.await {
-                Ok(moved) => return Ok(moved.is_some()),
-                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
-                Err(error) => return Err(error),
-            }
-        }
+        let store = &self.arguments.store;
+        let outcome = self.patiently(move || async move {
+            let mut connection = store.connect_to_write().await?;
+            ledger::set_zone(&mut connection, fence, request_no, brand_no, zone).await
+        });
+        let moved = self.unless_refused(request_no, outcome.await).await?;
+        Ok(moved.flatten().is_some())
     }
 
     async fn correct(&mut self, correction: &Correction) -> Result<(), store::Error> {
         let fence = self.arguments.cursor.fence;
         self.make_segments(self.arguments.cursor.entry + correction.work.entries_max()).await?;
-        let mut wait = Backoff::default();
-        let corrected = loop {
-            let outcome = async {
-                let mut connection = self.arguments.store.connect_to_write().await?;
-                corrections::carry_out(&mut connection, fence, correction).await
-            };
-            match outcome.await {
-                Ok(corrected) => break corrected,
-                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
-                Err(error) => return Err(error),
-            }
-        };
+        let store = &self.arguments.store;
+        let outcome = self.patiently(move || async move {
+            let mut connection = store.connect_to_write().await?;
+            corrections::carry_out(&mut connection, fence, correction).await
+        });
+        let outcome = outcome.await;
+        let corrected = self.unless_refused(correction.request_no, outcome).await?;
+        let Some(corrected) = corrected else { return Ok(()) };
         self.arguments.cursor.entry = corrected.entry;
         self.arguments.archive.committed(corrected.entry);
+        self.arguments.committed.send_replace(Some(self.arguments.cursor.place()));
+        for Moved { entry, first } in corrected.moved {
+            self.arguments.keys.remove(first.brand_no, first.key, entry);
+            // A sealed segment's receipts are behind its filter.
+            if !self.arguments.archive.is_sealed(first.entry) {
+                self.arguments.keys.add(first);
+            }
+        }
         if matches!(correction.work, Work::Repair { .. }) {
             self.arguments.archive.repaired();
         }
@@ -353,7 +342,7 @@ impl LedgerState {
             answer: Some((request_no, text)),
             ..Commit::default()
         };
-        self.commit(&commit).await
+        self.commit_answer(request_no, &commit).await
     }
 
     async fn accept_gaps(
@@ -375,25 +364,70 @@ impl LedgerState {
             answer: Some((request_no, text)),
             ..Commit::default()
         };
-        self.commit(&commit).await
+        self.commit_answer(request_no, &commit).await
     }
 
     /// Begins a new epoch; every later chunk is compared with the cursor that it has left.
     async fn adopt(&mut self, adoption: &Adoption) -> Result<(), store::Error> {
+        let store = &self.arguments.store;
+        let outcome = self.patiently(move || async move {
+            let mut connection = store.connect_to_write().await?;
+            epochs::adopt(&mut connection, adoption).await
+        });
+        let outcome = outcome.await;
+        if let Some(cursor) = self.unless_refused(adoption.request_no, outcome).await? {
+            self.arguments.committed.send_replace(Some(cursor.place()));
+            self.arguments.cursor = cursor;
+        }
+        Ok(())
+    }
+
+    /// Commits what a request asks for, or refuses the request.
+    async fn commit_answer(
+        &mut self,
+        request_no: i64,
+        commit: &Commit,
+    ) -> Result<(), store::Error> {
+        let outcome = self.commit(commit).await;
+        self.unless_refused(request_no, outcome).await?;
+        Ok(())
+    }
+
+    /// Passes on what a request came to. If the database will never take it, the request is refused and
+    /// metering goes on: nothing of it was written, and trying again would find the same.
+    async fn unless_refused<T>(
+        &self,
+        request_no: i64,
+        outcome: Result<T, store::Error>,
+    ) -> Result<Option<T>, store::Error> {
+        let error = match outcome {
+            Ok(done) => return Ok(Some(done)),
+            Err(error) => error,
+        };
+        let Some(why) = error.refusal_for_good() else { return Err(error) };
+        let why = format!("the database refuses it: {why}");
+        tracing::error!(request = request_no, why, "a request is refused");
+        let store = &self.arguments.store;
+        self.patiently(|| requests::refuse(&store.pool, request_no, &why)).await?;
+        Ok(None)
+    }
+
+    /// Does `work`, again and again for as long as the database is away: that is no failure, and the
+    /// intake stands still by its credits. An attempt that has no answer for long is given up, since its
+    /// connection may be dead; `work` finds out what an earlier attempt came to.
+    async fn patiently<T, F>(&self, work: impl Fn() -> F) -> Result<T, store::Error>
+    where
+        F: Future<Output = Result<T, store::Error>>,
+    {
+        /// Rebuilding a brand's days or reading a segment takes longer than a chunk's commit.
+        const COMMITS_LONG: u32 = 20;
+        let limit = self.arguments.store.commit_timeout * COMMITS_LONG;
         let mut wait = Backoff::default();
         loop {
-            let outcome = async {
-                let mut connection = self.arguments.store.connect().await?;
-                epochs::adopt(&mut connection, adoption).await
-            };
-            match outcome.await {
-                Ok(cursor) => {
-                    self.arguments.committed.send_replace(Some(cursor.place()));
-                    self.arguments.cursor = cursor;
-                    return Ok(());
-                }
-                Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
-                Err(error) => return Err(error),
+            match tokio::time::timeout(limit, work()).await {
+                Ok(Err(store::Error::Unavailable(error))) => self.away(&error, &mut wait).await,
+                Ok(outcome) => return outcome,
+                Err(_) => self.away(&sqlx::Error::PoolTimedOut, &mut wait).await,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What became of a candidate, and how that is written down where its position keeps the disposition
 //! that it has: for a rejection that is retried and for an event that was parked.
 
-use super::chunk::Candidate;
+use super::chunk::{Candidate, Left};
 use crate::store::commit::{Commit, Settlement, Unparked};
 
 /// What became of a candidate.
@@ -53,4 +53,21 @@ pub fn retry_answer(commit: &Commit, still_rejected: usize) -> String {
         settled("duplicate"),
         settled("conflict")
     )
+}
+
+/// What a person is told of parked events that were metered; nothing as long as there are more.
+pub fn unpark_answer(failed_again: bool, left: Left) -> Option<String> {
+    if failed_again {
+        return Some("the brand failed again on the same events; they stay parked".to_owned());
+    }
+    match left {
+        Left::More => None,
+        Left::Nothing => {
+            Some("all its parked events are metered; live ones are metered again".to_owned())
+        }
+        Left::Refused { events } => Some(format!(
+            "{events} parked events are refused as they are now, since a limit was lowered; they stay \
+             parked and the brand with them: raise the limit and unpark it again"
+        )),
+    }
 }

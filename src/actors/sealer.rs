@@ -4,10 +4,11 @@
 //! the segment's keys when no chunk can need them any more. Whatever ends it in between, the next
 //! life finds the segment unsealed, loads its keys and seals it again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::TryStreamExt;
 use ractor::ActorRef;
 use sqlx::postgres::PgConnection;
 
@@ -45,15 +46,16 @@ impl Sealer {
     /// If the database refuses.
     pub async fn run(self) -> Result<(), Error> {
         let mut entries = self.archive.entries();
-        let mut broken = BTreeSet::new();
+        let mut broken = BTreeMap::new();
         // What an earlier life found is found again.
         self.health.well(Component::Uniqueness);
         loop {
             let unsealed = self.archive.unsealed();
             self.metrics.segments(self.archive.view().len(), unsealed.len(), broken.len());
-            if let Some(segment) = unsealed.into_iter().find(|of| !broken.contains(of)) {
-                if !self.seal_patiently(segment).await? {
-                    broken.insert(segment);
+            if let Some(segment) = unsealed.into_iter().find(|of| !broken.contains_key(of)) {
+                if let Some(why) = self.seal_patiently(segment).await? {
+                    broken.insert(segment, why);
+                    self.alarm(&broken);
                 }
                 continue;
             }
@@ -67,20 +69,19 @@ impl Sealer {
     }
 
     /// Seals what could not be sealed before, in case that it was repaired.
-    async fn try_again(&self, broken: &mut BTreeSet<i64>) -> Result<(), Error> {
-        for segment in broken.clone() {
-            if self.seal_patiently(segment).await? {
-                broken.remove(&segment);
-            }
+    async fn try_again(&self, broken: &mut BTreeMap<i64, String>) -> Result<(), Error> {
+        for segment in broken.keys().copied().collect::<Vec<_>>() {
+            match self.seal_patiently(segment).await? {
+                Some(why) => broken.insert(segment, why),
+                None => broken.remove(&segment),
+            };
         }
-        if broken.is_empty() {
-            self.health.well(Component::Uniqueness);
-        }
+        self.alarm(broken);
         Ok(())
     }
 
-    /// Seals the segment for as long as the database is away. False if its proof fails.
-    async fn seal_patiently(&self, segment: i64) -> Result<bool, Error> {
+    /// Seals the segment for as long as the database is away. Says why if its proof fails.
+    async fn seal_patiently(&self, segment: i64) -> Result<Option<String>, Error> {
         let mut wait = Backoff::default();
         loop {
             let started = Instant::now();
@@ -92,11 +93,13 @@ impl Sealer {
                     self.metrics.sealed(started.elapsed());
                     let elapsed_ms = started.elapsed().as_millis();
                     tracing::info!(segment, elapsed_ms, "a segment of the ledger is sealed");
-                    return Ok(true);
+                    return Ok(None);
                 }
                 Ok(Outcome::Broken(why)) => {
-                    self.alarm(segment, &why);
-                    return Ok(false);
+                    let what =
+                        "a segment cannot be sealed: run `prooftally audit`, and `audit repair`";
+                    tracing::error!(segment, why, what);
+                    return Ok(Some(why));
                 }
                 Err(Error::Unavailable(error)) => {
                     tracing::debug!(segment, %error, "sealing waits for the database");
@@ -107,10 +110,14 @@ impl Sealer {
         }
     }
 
-    fn alarm(&self, segment: i64, why: &str) {
-        let what = "a segment cannot be sealed: run `prooftally audit`, and `audit repair`";
-        tracing::error!(segment, why, what);
-        self.health.ill(Component::Uniqueness, format!("segment {segment}: {why}"));
+    /// Names the segments that cannot be sealed, or says that there are none.
+    fn alarm(&self, broken: &BTreeMap<i64, String>) {
+        if broken.is_empty() {
+            return self.health.well(Component::Uniqueness);
+        }
+        let named: Vec<String> =
+            broken.iter().map(|(segment, why)| format!("segment {segment}: {why}")).collect();
+        self.health.ill(Component::Uniqueness, named.join("; "));
     }
 
     async fn seal(&self, segment: i64) -> Result<Outcome, Error> {
@@ -224,7 +231,8 @@ impl<'a> Probes<'a> {
 /// If the database is away or a filter cannot be built.
 pub async fn load(store: &Store) -> Result<Vec<Sealed>, Error> {
     let mut all = Vec::new();
-    for kept in sealing::sealed(&store.pool).await? {
+    let mut rows = sealing::sealed(&store.pool);
+    while let Some(kept) = rows.try_next().await? {
         let Kept { segment, entries, .. } = kept;
         let whole = if kept.is_whole() { Filter::from_bytes(&kept.filter).ok() } else { None };
         let filter = if let Some(filter) = whole {

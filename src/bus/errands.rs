@@ -12,13 +12,14 @@ use chrono_tz::Tz;
 
 use super::intake::Intake;
 use super::sorter::NotCounted;
-use crate::actors::chunk::{ChunkBuilder, Source};
+use crate::actors::chunk::{ChunkBuilder, Left, Source};
 use crate::actors::flight::Credit;
 use crate::actors::ledger::LedgerMsg;
 use crate::store;
 use crate::store::brands::Brand;
 use crate::store::commit::Settlement;
 use crate::store::corrections::{Correction, Work};
+use crate::store::cursor;
 use crate::store::gaps::Acceptance;
 use crate::store::parking;
 use crate::store::rejections::{self, Filter, Rejection};
@@ -32,9 +33,15 @@ const UNPARK_SOURCE: i16 = 2;
 impl Intake {
     /// Carries out what was asked, oldest first. If the database is away it is tried again when the
     /// bell rings next.
-    pub(super) async fn run_errands(&mut self, epoch: i32, credit: Credit) {
+    pub(super) async fn run_errands(&mut self, credit: Credit) {
         let mut credit = Some(credit);
         loop {
+            // A request may have begun another epoch.
+            let epoch = match cursor::read(&self.store.pool).await {
+                Ok(cursor) if cursor.fence == self.fence => cursor.epoch,
+                Ok(_) => return,
+                Err(error) => return tracing::debug!(%error, "requests cannot be read"),
+            };
             let request = match requests::next(&self.store.pool).await {
                 Ok(Some(request)) => request,
                 Ok(None) => return,
@@ -162,32 +169,53 @@ impl Intake {
         brand: &str,
         credit: &mut Option<Credit>,
     ) -> Result<(), store::Error> {
-        let pool = &self.store.pool;
         let Some(brand) = self.sorter.directory.brand(brand) else {
             return self.no_such_brand(request_no, brand).await;
         };
         let Some(credit) = credit.take() else { return Ok(()) };
-        let limit = i64::try_from(self.config.chunk_messages_max).unwrap_or(i64::MAX);
-        let events = parking::oldest(pool, brand.no, limit).await?;
-        let is_last = i64::try_from(events.len()).unwrap_or(i64::MAX) < limit;
+        // What is in flight may park more of its events, and they are to be found.
+        self.flight.idle().await;
         let mut builder = ChunkBuilder::new(self.flight.number(), epoch, UNPARK_SOURCE);
-        for event in events {
-            let payload = Bytes::from(event.raw);
-            let position = (event.epoch, event.sequence);
-            let counted = self.sorter.count(&mut builder, position, &payload, event.stored_at);
-            if counted.is_err() {
-                // It was a good event when it was parked: a limit was lowered since.
-                tracing::warn!(
-                    sequence = event.sequence,
-                    "a parked event is refused and stays parked"
-                );
-            }
-        }
-        if is_last {
+        let left = self.gather_parked(&mut builder, brand.no).await?;
+        if left == Left::Nothing {
             self.flight.unpark(brand.no);
         }
-        let source = Source::Unpark { request_no, brand_no: brand.no, is_last };
+        let source = Source::Unpark { request_no, brand_no: brand.no, left };
         self.fly(builder.finish(source, None), credit).await
+    }
+
+    /// Takes the brand's oldest parked events, a chunk of them at most, and says what is left. Passes
+    /// over events that are refused, which were good when they were parked: a limit was lowered since.
+    async fn gather_parked(
+        &self,
+        builder: &mut ChunkBuilder,
+        brand_no: i32,
+    ) -> Result<Left, store::Error> {
+        const PAGE: usize = 1_000;
+        let (mut after, mut taken, mut bytes, mut refused) = (None, 0, 0, 0);
+        loop {
+            let events = parking::oldest(&self.store.pool, brand_no, after, PAGE).await?;
+            let is_last_page = events.len() < PAGE;
+            for event in events {
+                if taken >= self.config.chunk_messages_max || bytes >= self.config.chunk_bytes_max {
+                    return Ok(Left::More);
+                }
+                let payload = Bytes::from(event.raw);
+                let position = (event.epoch, event.sequence);
+                after = Some(position);
+                match self.sorter.count(builder, position, &payload, event.stored_at) {
+                    Ok(()) => {
+                        taken += 1;
+                        bytes += payload.len();
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+            if is_last_page {
+                let is_all = refused == 0;
+                return Ok(if is_all { Left::Nothing } else { Left::Refused { events: refused } });
+            }
+        }
     }
 
     async fn dismiss(

@@ -146,12 +146,8 @@ impl Intake {
                 () = tokio::time::sleep_until(until) => return,
                 () = self.bell.rung() => {}
             }
-            let Ok(cursor) = cursor::read(&self.store.pool).await else { continue };
-            if cursor.fence != self.fence {
-                return;
-            }
             let Some(credit) = self.credit().await else { return };
-            self.run_errands(cursor.epoch, credit).await;
+            self.run_errands(credit).await;
         }
     }
 
@@ -189,13 +185,13 @@ impl Intake {
         checks.tick().await;
         let mut waiting = None;
         loop {
-            self.wait_for_sealing(epoch).await;
+            self.wait_for_sealing().await;
             let Some(credit) = self.credit().await else { return Ok(()) };
             let first = tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => return Ok(()),
                 () = self.bell.rung() => {
-                    self.run_errands(epoch, credit).await;
+                    self.run_errands(credit).await;
                     continue;
                 }
                 _ = checks.tick() => {
@@ -338,7 +334,7 @@ impl Intake {
 
     /// Stands still while more full segments wait to be sealed than their keys should be in memory.
     /// What operators ask for is carried out meanwhile: it may be the repair that sealing waits for.
-    async fn wait_for_sealing(&mut self, epoch: i32) {
+    async fn wait_for_sealing(&mut self) {
         while self.archive.is_behind() {
             let why = "reading waits until full segments of the ledger are sealed";
             self.health.ill(Component::Sealing, why);
@@ -347,7 +343,7 @@ impl Intake {
             tokio::select! {
                 () = stopped(&mut self.stop) => return,
                 () = self.archive.catch_up() => {}
-                () = self.bell.rung() => self.run_errands(epoch, credit).await,
+                () = self.bell.rung() => self.run_errands(credit).await,
             }
         }
         self.health.well(Component::Sealing);

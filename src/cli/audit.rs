@@ -9,8 +9,9 @@ use crate::bus::reread::Request;
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::audit::{self, CHECKS, Finding, STREAM_CHECK, Severity};
+use crate::store::repair::{self, Double};
 use crate::store::requests::Ask;
-use crate::store::{audit_runs, digests, repair};
+use crate::store::{audit_runs, digests};
 
 /// Checks every invariant over the whole database and writes nothing but its own result. Exit code 10
 /// on a violation; a note is told and is none.
@@ -82,10 +83,12 @@ impl Audit {
 async fn repair(store: &Store, why: &str, output: Output) -> anyhow::Result<()> {
     const PAGE_ROWS: i64 = 1_000;
     let mut listing = Listing::new(["brand", "receipt", "entry_that_stays", "entry_moved"]);
-    loop {
+    let stuck = loop {
         let found = repair::doubles(&store.pool, PAGE_ROWS).await?;
+        let (stuck, found): (Vec<Double>, Vec<Double>) =
+            found.into_iter().partition(|double| double.is_corrected);
         if found.is_empty() {
-            break;
+            break stuck;
         }
         let doubles = found.iter().map(|double| (double.first, double.entry)).collect();
         let ask = Ask::RepairDoubles { doubles, because: why.to_owned() };
@@ -98,6 +101,18 @@ async fn repair(store: &Store, why: &str, output: Output) -> anyhow::Result<()> 
                 double.entry.into(),
             ]);
         }
+    };
+    if let Some(double) = stuck.first() {
+        listing.print(output)?;
+        return Err(Problem::Mismatch(format!(
+            "{} doubles cannot be moved, since a void or a resolution has taken them back: the first is \
+             entry {} of receipt {}, which entry {} has counted",
+            stuck.len(),
+            double.entry,
+            double.receipt_id,
+            double.first
+        ))
+        .into());
     }
     if listing.rows.is_empty() {
         let text = "no receipt is counted twice: there is nothing to repair";

@@ -40,13 +40,15 @@ pub struct Finding {
 }
 
 /// Checks and what their findings weigh, in the order in which they run.
-pub const CHECKS: [(&str, Severity); 12] = [
+pub const CHECKS: [(&str, Severity); 14] = [
     ("conservation", Severity::Violation),
     ("tiling", Severity::Violation),
     ("gaps", Severity::Violation),
     ("uniqueness", Severity::Violation),
     ("entries", Severity::Violation),
     ("corrections", Severity::Violation),
+    ("conflicts", Severity::Violation),
+    ("parking", Severity::Violation),
     ("duplicates", Severity::Violation),
     ("usage", Severity::Violation),
     ("evidence_of_rejection", Severity::Violation),
@@ -108,6 +110,8 @@ async fn run_on(connection: &mut PgConnection, mut done: impl FnMut(&str)) -> Re
             "uniqueness" => checks::uniqueness(&mut snapshot).await?,
             "entries" => checks::entries(&mut snapshot).await?,
             "corrections" => checks::corrections(&mut snapshot).await?,
+            "conflicts" => checks::conflicts(&mut snapshot).await?,
+            "parking" => checks::parking(&mut snapshot).await?,
             "duplicates" => checks::duplicates(&mut snapshot).await?,
             "usage" => checks::usage(&mut snapshot).await?,
             "evidence_of_rejection" => checks::evidence_of_rejection(&mut snapshot).await?,

@@ -70,6 +70,15 @@ pub struct Corrected {
     pub entry: i64,
     /// What counts under its receipt's id from now on.
     pub replaced: Vec<CommittedKey>,
+    /// What left the ledger.
+    pub moved: Vec<Moved>,
+}
+
+/// An entry that left the ledger, and what was counted before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Moved {
+    pub entry: i64,
+    pub first: CommittedKey,
 }
 
 /// What the work of a correction adds to the cursor, and what is answered.
@@ -78,6 +87,7 @@ pub(super) struct Done {
     pub voided: i64,
     pub resolved: i64,
     pub replaced: Vec<CommittedKey>,
+    pub moved: Vec<Moved>,
     pub text: String,
 }
 
@@ -117,8 +127,12 @@ pub async fn carry_out(
     let entry = entry.ok_or(Error::Stale { fence })?;
     if !requests::is_waiting(&mut *transaction, correction.request_no).await? {
         let replaced = replacements(&mut *transaction).await?;
+        let moved = match &correction.work {
+            Work::Repair { doubles } => repair::moved(&mut transaction, doubles).await?,
+            _ => Vec::new(),
+        };
         transaction.rollback().await?;
-        return Ok(Corrected { entry, replaced });
+        return Ok(Corrected { entry, replaced, moved });
     }
     let done = match work(&mut transaction, correction, entry).await {
         Ok(done) => done,
@@ -126,7 +140,7 @@ pub async fn carry_out(
         Err(Refusal::Because(why)) => {
             transaction.rollback().await?;
             requests::answer(connection, correction.request_no, "refused", &why).await?;
-            return Ok(Corrected { entry, replaced: Vec::new() });
+            return Ok(Corrected { entry, ..Corrected::default() });
         }
     };
     let entry = entry + done.voided + done.resolved;
@@ -142,7 +156,7 @@ pub async fn carry_out(
     .await?;
     requests::answer(&mut *transaction, correction.request_no, "done", &done.text).await?;
     transaction.commit().await?;
-    Ok(Corrected { entry, replaced: done.replaced })
+    Ok(Corrected { entry, replaced: done.replaced, moved: done.moved })
 }
 
 async fn work(
@@ -239,7 +253,7 @@ async fn void_entries(
     correction: &Correction,
     entries: &[i64],
     entry: i64,
-) -> Result<i64, Error> {
+) -> Result<i64, Refusal> {
     let voided = sqlx::query(
         "insert into ledger (entry, sequence, digest, verified_at, expires_at, epoch, brand_no, \
             predicate_no, usage_day, receipt_key, source, result, receipt_id, supplier, product, \
@@ -255,7 +269,8 @@ async fn void_entries(
     .await?;
     let voided = i64::try_from(voided.rows_affected()).unwrap_or(i64::MAX);
     if usize::try_from(voided) != Ok(entries.len()) {
-        return Err(Error::Corrupt("an entry that is to be taken back is not there".to_owned()));
+        let why = "an entry that is to be taken back is not in the ledger: run `prooftally audit`";
+        return Err(Refusal::Because(why.to_owned()));
     }
     record(transaction, correction, entry, "void").await?;
     sqlx::query(
@@ -334,7 +349,7 @@ async fn resolve_one(
     correction: &Correction,
     content: &RightContent,
     entry: i64,
-) -> Result<Result<CommittedKey, &'static str>, Error> {
+) -> Result<Result<CommittedKey, &'static str>, Refusal> {
     let found: Option<(i64, bool)> = sqlx::query_as(
         "select n.entry, exists (select from correction v \
             where v.of_entry = n.entry and v.kind = 'void') \
@@ -471,17 +486,7 @@ pub async fn replacements(executor: impl PgExecutor<'_>) -> Result<Vec<Committed
     .await?;
     rows.into_iter()
         .map(|(brand_no, key, digest, entry, epoch, sequence)| {
-            let key: [u8; 16] = key.try_into().map_err(|_| {
-                Error::Corrupt(format!("entry {entry} has a receipt key that is none"))
-            })?;
-            Ok(CommittedKey {
-                brand_no,
-                key: ReceiptKey(u128::from_be_bytes(key)),
-                digest: digest.cast_unsigned(),
-                entry,
-                epoch,
-                sequence,
-            })
+            CommittedKey::of_row(brand_no, &key, digest, (entry, epoch, sequence))
         })
         .collect()
 }

@@ -153,7 +153,8 @@ pub async fn note(pool: &PgPool, fence: i64, gap: &NewGap) -> Result<bool, Error
             select from gap where epoch = $2 and reason = $5 and accepted_at is null \
                 and first <= $3 and (last is null or last >= $4)) \
          on conflict (epoch, reason, first) where accepted_at is null \
-            do update set last = greatest(gap.last, excluded.last), detail = excluded.detail",
+            do update set detail = excluded.detail, last = case when excluded.last is not null \
+                then greatest(gap.last, excluded.last) end",
     )
     .bind(fence)
     .bind(gap.epoch)

@@ -17,6 +17,22 @@ pub struct CommittedKey {
     pub sequence: i64,
 }
 
+impl CommittedKey {
+    /// From columns of the ledger.
+    pub(super) fn of_row(
+        brand_no: i32,
+        key: &[u8],
+        digest: i64,
+        (entry, epoch, sequence): (i64, i32, i64),
+    ) -> Result<Self, Error> {
+        let key: [u8; 16] = key
+            .try_into()
+            .map_err(|_| Error::Corrupt(format!("entry {entry} has a receipt key that is none")))?;
+        let key = ReceiptKey(u128::from_be_bytes(key));
+        Ok(Self { brand_no, key, digest: digest.cast_unsigned(), entry, epoch, sequence })
+    }
+}
+
 /// Bytes of a row's six fields.
 const WIDTH: usize = 4 + 16 + 8 + 8 + 4 + 8;
 

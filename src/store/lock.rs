@@ -15,8 +15,12 @@ const LOCK: i64 = i64::from_be_bytes(*b"prooftal");
 const LOCK_NAME: &str = "prooftally lock";
 /// What the writer's connection is called in pg_stat_activity.
 pub(super) const WRITER_NAME: &str = "prooftally writer";
+/// What the sealer's connection is called, which holds a lock of its own.
+pub(super) const SEALER_NAME: &str = "prooftally sealer";
 /// How often the holder says that it lives.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
+/// A beat without an answer for so long is given up, and the lock taken anew.
+const BEAT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A holder that was silent for so long, by the database's clock, is taken for hung.
 const SILENCE_S_MAX: i32 = 10;
 
@@ -53,7 +57,7 @@ impl EngineLock {
         Ok(Some(lock))
     }
 
-    /// Ends the sessions of a holder that hangs, so that the lock becomes free and no open
+    /// Ends the sessions of a holder that hangs, so that its locks become free and no open
     /// transaction of it holds the cursor. False if the holder lives. Its process, once it wakes,
     /// finds its connections gone and its fence old.
     ///
@@ -64,13 +68,13 @@ impl EngineLock {
             "select count(pg_terminate_backend(a.pid)) from engine e, pg_stat_activity a \
              where e.beat_at < clock_timestamp() - make_interval(secs => $1) \
                 and a.datname = current_database() and a.usename = current_user \
-                and a.application_name in ($2, $3) and a.pid in ( \
-                    select pid from pg_locks where locktype = 'advisory' \
-                    union select pid from pg_stat_activity where application_name = $3)",
+                and (a.application_name in ($3, $4) or a.application_name = $2 and a.pid in ( \
+                    select pid from pg_locks where locktype = 'advisory' and granted))",
         )
         .bind(f64::from(SILENCE_S_MAX))
         .bind(LOCK_NAME)
         .bind(WRITER_NAME)
+        .bind(SEALER_NAME)
         .fetch_one(&store.pool)
         .await?;
         Ok(evicted > 0)
@@ -84,7 +88,8 @@ impl EngineLock {
                 tokio::time::sleep(BEAT_EVERY).await;
                 if let Err(error) = self.beat().await {
                     tracing::debug!(%error, "the lock's connection was lost");
-                    if let Ok(Some(lock)) = Self::try_take(&store).await {
+                    let again = tokio::time::timeout(BEAT_TIMEOUT, Self::try_take(&store)).await;
+                    if let Ok(Ok(Some(lock))) = again {
                         self = lock;
                     }
                 }
@@ -93,9 +98,12 @@ impl EngineLock {
     }
 
     async fn beat(&mut self) -> Result<(), Error> {
-        sqlx::query("update engine set beat_at = clock_timestamp()")
-            .execute(&mut self.connection)
-            .await?;
+        let beating = sqlx::query("update engine set beat_at = clock_timestamp()")
+            .execute(&mut self.connection);
+        // A connection that died silently must not keep this engine from saying that it lives.
+        tokio::time::timeout(BEAT_TIMEOUT, beating)
+            .await
+            .map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
         Ok(())
     }
 }

@@ -73,21 +73,26 @@ pub struct ParkedEvent {
     pub raw: Vec<u8>,
 }
 
-/// The brand's oldest parked events, at most `limit`.
+/// The brand's oldest parked events after a position, at most `limit`.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn oldest(
     executor: impl PgExecutor<'_>,
     brand_no: i32,
-    limit: i64,
+    after: Option<(i32, i64)>,
+    limit: usize,
 ) -> Result<Vec<ParkedEvent>, Error> {
+    let (epoch, sequence) = after.unwrap_or_default();
     Ok(sqlx::query_as(
         "select epoch, sequence, stored_at, raw from parked_event \
-         where brand_no = $1 and outcome is null order by epoch, sequence limit $2",
+         where brand_no = $1 and outcome is null and (epoch, sequence) > ($2, $3) \
+         order by epoch, sequence limit $4",
     )
     .bind(brand_no)
-    .bind(limit)
+    .bind(epoch)
+    .bind(sequence)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(executor)
     .await?)
 }

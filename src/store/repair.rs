@@ -1,9 +1,12 @@
 //! Repair of what no engine should ever do: a receipt that is counted twice. The later row leaves the
 //! ledger with a record, and usage is made right.
 
+use std::collections::HashSet;
+
 use sqlx::{FromRow, PgPool, PgTransaction};
 
-use super::corrections::{Correction, Done, Refusal};
+use super::corrections::{Correction, Done, Moved, Refusal};
+use super::keys::CommittedKey;
 use super::{Error, digests};
 
 /// An entry that counts a receipt which an earlier one has counted.
@@ -14,9 +17,11 @@ pub struct Double {
     /// The entry that stays, and the one that is too many.
     pub first: i64,
     pub entry: i64,
+    /// A void or a resolution has taken the entry back, so it cannot be moved any more.
+    pub is_corrected: bool,
 }
 
-/// The doubles of the ledger, at most `limit`. Reads the whole ledger.
+/// The doubles of the ledger, at most `limit`, those that can be moved first. Reads the whole ledger.
 ///
 /// # Errors
 /// If the database is away.
@@ -24,10 +29,11 @@ pub async fn doubles(pool: &PgPool, limit: i64) -> Result<Vec<Double>, Error> {
     Ok(sqlx::query_as(
         "with twice as ( \
             select brand_no, receipt_key, min(entry) as first from ledger where source < 3 \
-            group by 1, 2 having count(*) > 1 limit $1) \
-         select b.brand_id, l.receipt_id, t.first, l.entry \
+            group by 1, 2 having count(*) > 1) \
+         select b.brand_id, l.receipt_id, t.first, l.entry, \
+            exists (select from correction c where c.of_entry = l.entry) as is_corrected \
          from twice t join ledger l using (brand_no, receipt_key) join brand b using (brand_no) \
-         where l.source < 3 and l.entry > t.first order by l.entry limit $1",
+         where l.source < 3 and l.entry > t.first order by is_corrected, l.entry limit $1",
     )
     .bind(limit)
     .fetch_all(pool)
@@ -52,12 +58,11 @@ pub(super) async fn move_out(
     doubles: &[(i64, i64)],
 ) -> Result<Done, Refusal> {
     let checked = check(transaction, doubles).await?;
-    if checked.len() != doubles.len() {
+    if checked.is_empty() {
         return Err(Refusal::Because(format!(
-            "{} of {} entries are no doubles, or were corrected by a void or a resolution, so nothing \
-             was done",
-            doubles.len() - checked.len(),
-            doubles.len()
+            "no entry of {} is a double that can be moved: {}",
+            doubles.len(),
+            left_as_they_are(doubles, &checked)
         )));
     }
     let entries: Vec<i64> = checked.iter().map(|double| double.entry).collect();
@@ -72,22 +77,7 @@ pub(super) async fn move_out(
     .bind(&entries)
     .execute(&mut **transaction)
     .await?;
-    sqlx::query(
-        "with moved as (delete from ledger where entry = any($1) returning *) \
-         insert into ledger_double (entry, sequence, digest, verified_at, expires_at, epoch, \
-            brand_no, predicate_no, usage_day, receipt_key, source, result, receipt_id, supplier, \
-            product, of_entry, first_entry, moved_by, because) \
-         select m.entry, m.sequence, m.digest, m.verified_at, m.expires_at, m.epoch, m.brand_no, \
-            m.predicate_no, m.usage_day, m.receipt_key, m.source, m.result, m.receipt_id, \
-            m.supplier, m.product, m.of_entry, d.first, $3, $4 \
-         from moved m join unnest($1::bigint[], $2::bigint[]) as d (entry, first) using (entry)",
-    )
-    .bind(&entries)
-    .bind(checked.iter().map(|double| double.first).collect::<Vec<_>>())
-    .bind(&correction.asked_by)
-    .bind(&correction.because)
-    .execute(&mut **transaction)
-    .await?;
+    keep_aside(transaction, correction, &checked).await?;
     // A sealed segment had none when it was sealed; one that was added since leaves it again.
     sqlx::query(
         "update segment s set entries = s.entries - m.moved \
@@ -98,6 +88,7 @@ pub(super) async fn move_out(
     .bind(&entries)
     .execute(&mut **transaction)
     .await?;
+    lead_conflicts_to_first(transaction, &checked).await?;
     digests::forget(&mut **transaction, &entries).await?;
     let of_stream = checked.iter().filter(|double| double.source == 0).count();
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -110,8 +101,100 @@ pub(super) async fn move_out(
     .bind(duplicates)
     .execute(&mut **transaction)
     .await?;
-    let text = format!("{} entries moved to ledger_double", checked.len());
-    Ok(Done { text, ..Done::default() })
+    let mut text = format!("{} entries moved to ledger_double", checked.len());
+    if checked.len() < doubles.len() {
+        text += &format!("; left as they are: {}", left_as_they_are(doubles, &checked));
+    }
+    let pairs: Vec<(i64, i64)> =
+        checked.iter().map(|double| (double.first, double.entry)).collect();
+    let moved = moved(transaction, &pairs).await?;
+    Ok(Done { moved, text, ..Done::default() })
+}
+
+/// Moves the rows out of the ledger, with who wanted it and why.
+async fn keep_aside(
+    transaction: &mut PgTransaction<'_>,
+    correction: &Correction,
+    checked: &[Checked],
+) -> Result<(), Error> {
+    sqlx::query(
+        "with moved as (delete from ledger where entry = any($1) returning *) \
+         insert into ledger_double (entry, sequence, digest, verified_at, expires_at, epoch, \
+            brand_no, predicate_no, usage_day, receipt_key, source, result, receipt_id, supplier, \
+            product, of_entry, first_entry, moved_by, because) \
+         select m.entry, m.sequence, m.digest, m.verified_at, m.expires_at, m.epoch, m.brand_no, \
+            m.predicate_no, m.usage_day, m.receipt_key, m.source, m.result, m.receipt_id, \
+            m.supplier, m.product, m.of_entry, d.first, $3, $4 \
+         from moved m join unnest($1::bigint[], $2::bigint[]) as d (entry, first) using (entry)",
+    )
+    .bind(checked.iter().map(|double| double.entry).collect::<Vec<_>>())
+    .bind(checked.iter().map(|double| double.first).collect::<Vec<_>>())
+    .bind(&correction.asked_by)
+    .bind(&correction.because)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// A conflict that was compared with a double contradicts what was counted first as well.
+async fn lead_conflicts_to_first(
+    transaction: &mut PgTransaction<'_>,
+    checked: &[Checked],
+) -> Result<(), Error> {
+    sqlx::query(
+        "update conflict c set entry = d.first \
+         from unnest($1::bigint[], $2::bigint[]) as d (entry, first) where c.entry = d.entry",
+    )
+    .bind(checked.iter().map(|double| double.entry).collect::<Vec<_>>())
+    .bind(checked.iter().map(|double| double.first).collect::<Vec<_>>())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Names what is asked for and cannot be moved.
+fn left_as_they_are(doubles: &[(i64, i64)], checked: &[Checked]) -> String {
+    const NAMED_MAX: usize = 10;
+    let can_be_moved: HashSet<i64> = checked.iter().map(|double| double.entry).collect();
+    let left = doubles.iter().map(|(_, entry)| entry).filter(|entry| !can_be_moved.contains(entry));
+    let named: Vec<String> = left.take(NAMED_MAX).map(ToString::to_string).collect();
+    format!("{} (no doubles any more, or taken back by a void or a resolution)", named.join(", "))
+}
+
+#[derive(FromRow)]
+struct MovedRow {
+    moved: i64,
+    brand_no: i32,
+    key: Vec<u8>,
+    digest: i64,
+    entry: i64,
+    epoch: i32,
+    sequence: i64,
+}
+
+/// The entries of `doubles` that are not in the ledger any more, with what was counted first.
+pub(super) async fn moved(
+    transaction: &mut PgTransaction<'_>,
+    doubles: &[(i64, i64)],
+) -> Result<Vec<Moved>, Error> {
+    let (firsts, entries): (Vec<i64>, Vec<i64>) = doubles.iter().copied().unzip();
+    let rows: Vec<MovedRow> = sqlx::query_as(
+        "select d.entry as moved, l.brand_no, uuid_send(l.receipt_key) as key, l.digest, \
+            l.entry, l.epoch, l.sequence \
+         from unnest($1::bigint[], $2::bigint[]) as d (first, entry) \
+         join ledger l on l.entry = d.first join ledger_double m on m.entry = d.entry",
+    )
+    .bind(firsts)
+    .bind(entries)
+    .fetch_all(&mut **transaction)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let place = (row.entry, row.epoch, row.sequence);
+            let first = CommittedKey::of_row(row.brand_no, &row.key, row.digest, place)?;
+            Ok(Moved { entry: row.moved, first })
+        })
+        .collect()
 }
 
 async fn check(

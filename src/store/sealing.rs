@@ -4,16 +4,15 @@
 //! waits for nobody.
 
 use billing::receipt::ReceiptKey;
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, PgExecutor, PgPool};
 
 use super::keys::CommittedKey;
+use super::lock::SEALER_NAME;
 use super::segments::{entries_of, table_of};
 use super::{Error, Store, copy};
 
-/// What the sealer's connection is called in pg_stat_activity.
-const SEALER_NAME: &str = "prooftally sealer";
 /// "sealing!": keeps two sealers apart, also from what an ended one still has running.
 const LOCK: i64 = i64::from_be_bytes(*b"sealing!");
 /// Doubles that are told one by one.
@@ -24,6 +23,8 @@ const DOUBLES_MAX: i64 = 5;
 pub struct Wanted {
     /// What the answer is to be known by.
     pub index: u32,
+    /// Where it may be.
+    pub segment: i64,
     pub brand_no: i32,
     pub key: ReceiptKey,
 }
@@ -166,38 +167,39 @@ pub async fn keys(
     Ok(())
 }
 
-/// Looks receipts up in a sealed segment. What a resolution has put in the place of a receipt is not
-/// its business.
+/// Looks receipts up in sealed segments, in one query whatever their number. What a resolution has put in
+/// the place of a receipt is not its business.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn look_up(
     executor: impl PgExecutor<'_>,
-    segment: i64,
+    segment_entries: i64,
     wanted: &[Wanted],
 ) -> Result<Vec<(u32, CommittedKey)>, Error> {
-    let table = table_of(segment);
-    // The limit keeps the planner from reading the segment whole for a few receipts.
-    let statement = format!(
+    // The bounds lead PostgreSQL to one partition a row, and the limit keeps it from reading that
+    // whole for a few receipts.
+    let found: Vec<(i64, i64, i32, i64, i64)> = sqlx::query_as(
         "select w.n - 1, l.entry, l.epoch, l.sequence, l.digest \
-         from unnest($1::int[], $2::bytea[]) with ordinality as w (brand_no, receipt_key, n) \
+         from unnest($1::int[], $2::bytea[], $3::bigint[], $4::bigint[]) with ordinality \
+            as w (brand_no, receipt_key, first, until, n) \
          cross join lateral ( \
-            select entry, epoch, sequence, digest from {table} \
-            where brand_no = w.brand_no and receipt_key = encode(w.receipt_key, 'hex')::uuid \
-                and source < 3 limit 1) as l"
-    );
-    let brands: Vec<i32> = wanted.iter().map(|of| of.brand_no).collect();
-    let keys: Vec<[u8; 16]> = wanted.iter().map(|of| of.key.0.to_be_bytes()).collect();
-    let found: Vec<(i64, i64, i32, i64, i64)> = sqlx::query_as(AssertSqlSafe(statement))
-        .bind(brands)
-        .bind(keys)
-        .fetch_all(executor)
-        .await?;
+            select entry, epoch, sequence, digest from ledger \
+            where entry >= w.first and entry < w.until and brand_no = w.brand_no \
+                and receipt_key = encode(w.receipt_key, 'hex')::uuid \
+                and source < 3 limit 1) as l",
+    )
+    .bind(wanted.iter().map(|of| of.brand_no).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|of| of.key.0.to_be_bytes()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|of| entries_of(of.segment, segment_entries).start).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|of| entries_of(of.segment, segment_entries).end).collect::<Vec<_>>())
+    .fetch_all(executor)
+    .await?;
     Ok(found
         .into_iter()
         .map(|(place, entry, epoch, sequence, digest)| {
             let of = wanted[usize::try_from(place).expect("an ordinality is at least 1")];
-            let Wanted { index, brand_no, key } = of;
+            let Wanted { index, brand_no, key, .. } = of;
             let digest = digest.cast_unsigned();
             (index, CommittedKey { brand_no, key, digest, entry, epoch, sequence })
         })
@@ -299,17 +301,15 @@ pub async fn note_problem(
     Ok(())
 }
 
-/// The sealed segments, in order.
-///
-/// # Errors
-/// If the database is away.
-pub async fn sealed(pool: &PgPool) -> Result<Vec<Kept>, Error> {
-    Ok(sqlx::query_as(
+/// The sealed segments, in order, one after the other: their filters are large. Fails if the database
+/// is away.
+pub fn sealed(pool: &PgPool) -> impl Stream<Item = Result<Kept, Error>> + Unpin {
+    sqlx::query_as(
         "select segment, entries, filter, checksum from segment \
          where sealed_at is not null order by segment",
     )
-    .fetch_all(pool)
-    .await?)
+    .fetch(pool)
+    .map_err(Error::from)
 }
 
 /// What is kept of a sealed segment.

@@ -220,6 +220,65 @@ async fn planted_doubles_are_named_and_repaired_with_a_record() {
     assert_clean(&world).await;
 }
 
+/// A conflict that was compared with an entry which leaves the ledger contradicts the first one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_with_a_double_can_be_resolved_once_that_is_repaired() {
+    let world = World::new().await;
+    let engine = world.engine().await;
+    let events = [receipt("r-1", "acme"), receipt("r-2", "acme"), contradiction("r-1")];
+    world.publish_raw("proofs.verified", events).await;
+    world.wait_until_metered().await;
+    sqlx::raw_sql(
+        "update ledger l set receipt_key = f.receipt_key, receipt_id = f.receipt_id, \
+            digest = f.digest from ledger f where f.entry = 1 and l.entry = 2; \
+         update conflict set entry = 2",
+    )
+    .execute(world.pool())
+    .await
+    .unwrap();
+    let repaired = world.prooftally(&["audit", "repair", "--because", "planted by a test"]);
+    assert!(repaired.status.success(), "{repaired:?}");
+    assert_clean(&world).await;
+    // The engine that has seen the double come knows which entry counts.
+    world.publish_raw("proofs.verified", [receipt("r-1", "acme"), contradiction("r-1")]).await;
+    world.wait_until_metered().await;
+    let asked =
+        world.prooftally(&["conflicts", "resolve", "1", "--because", "the first was a test"]);
+    assert!(String::from_utf8_lossy(&asked.stdout).contains("1 conflicts resolved"), "{asked:?}");
+    assert!(!world::metrics(&engine).await.contains(r#"actor="metering""#));
+    engine.stop().await;
+    assert_eq!(receipts(&world).await, [of(OTHER, 1)]);
+    assert_clean(&world).await;
+}
+
+/// What the database will never take is refused, and metering goes on in the same life.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_the_database_refuses_is_answered_and_ends_nothing() {
+    let world = World::new().await;
+    let engine = world.engine().await;
+    world.publish_raw("proofs.verified", [receipt("r-1", "acme"), contradiction("r-1")]).await;
+    world.wait_until_metered().await;
+    sqlx::raw_sql(
+        "alter table conflict add constraint none_dismissed check (state <> 'dismissed'); \
+         alter table brand add constraint no_moving check (zone = 'UTC')",
+    )
+    .execute(world.pool())
+    .await
+    .unwrap();
+    let fence = world.fence().await;
+    let dismissed = world.prooftally(&["conflicts", "dismiss", "1", "--because", "it is wrong"]);
+    let moved = world.prooftally(&["brands", "set", "acme", "--zone", "Europe/Berlin"]);
+    for asked in [dismissed, moved] {
+        assert!(!asked.status.success(), "{asked:?}");
+        assert!(String::from_utf8_lossy(&asked.stderr).contains("23514"), "{asked:?}");
+    }
+    world.publish_raw("proofs.verified", [receipt("r-2", "acme")]).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    assert_eq!(world.fence().await, fence, "metering was restarted");
+    assert_eq!(receipts(&world).await, [of(CERT, 2)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn audits_run_on_a_schedule_and_outlive_the_engine() {
     let world = World::new().await;

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use prooftally::store::sealing;
 use prooftally::workload::Spec;
 
-use crate::harness::{EngineProcess, Loss, Postgresql, Proxy, World};
+use crate::harness::{EngineProcess, Loss, Postgresql, Proxy, World, wait_for};
 
 fn spec() -> Spec {
     Spec { count: 120_000, brands: 200, ..Spec::default() }
@@ -109,6 +110,42 @@ async fn an_engine_that_hangs_is_taken_over_from_and_stands_by_when_it_wakes() {
     assert!(world.fence().await > fence, "the first engine did not go on");
     assert_eq!(first.stop(), Some(0));
     world.assert_equals(&truth).await;
+}
+
+/// The one that hangs was sealing: its session holds the lock of the sealers and of the segment's row.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_hangs_while_it_seals_does_not_keep_the_next_from_sealing() {
+    let world = World::new().await;
+    let variables = [SMALL_CHUNKS[0], ("PROOFTALLY__LEDGER__SEGMENT_ENTRIES", "1000")];
+    assert!(world.prooftally(&["migrate"]).status.success());
+    let mut blocker = world.pool().begin().await.unwrap();
+    sqlx::query("lock table segment in share mode").execute(&mut *blocker).await.unwrap();
+    world.publish(&Spec { count: 2_500, brands: 20, ..Spec::default() }).await;
+    let first = EngineProcess::start_with(&world, &variables);
+    let sealing = "select count(*) from pg_stat_activity where datname = current_database() \
+        and application_name = 'prooftally sealer' and wait_event_type = 'Lock'";
+    wait_for("a segment is being sealed", async || {
+        let waiting: i64 = sqlx::query_scalar(sealing).fetch_one(world.pool()).await.ok()?;
+        (waiting > 0).then_some(())
+    })
+    .await;
+    first.pause();
+    blocker.rollback().await.unwrap();
+    let second = EngineProcess::start_with(&world, &variables);
+    let later = Spec { count: 5_000, brands: 20, seed: 2, ..Spec::default() };
+    world.publish(&later).await;
+    world.wait_until_metered().await;
+    wait_for("all full segments are sealed", async || {
+        let entry: i64 =
+            sqlx::query_scalar("select entry from cursor").fetch_one(world.pool()).await.ok()?;
+        let sealed = sealing::sealed_count(world.pool()).await.ok()?;
+        (sealed == (entry + 1) / 1_000).then_some(())
+    })
+    .await;
+    first.resume();
+    second.kill();
+    assert_eq!(first.stop(), Some(0));
+    world.assert_conserved().await;
 }
 
 /// Two engines on one database: the second stands by and goes on when the first dies.

@@ -2,12 +2,13 @@
 //! a brand or a stream that no other test uses.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use fail::FailScenario;
 use prooftally::store::cursor;
 use prooftally::workload::{Spec, UsageRow};
 
-use crate::harness::World;
+use crate::harness::{World, wait_for, world};
 use crate::metering::receipt;
 
 /// Failpoints belong to the process: one test at a time may set them up.
@@ -29,7 +30,7 @@ async fn a_brand_that_panics_among_a_hundred_is_restarted_alone() {
     fail::cfg(format!("answered {brand}"), "4*off->1*panic(poison)->off").unwrap();
     let engine = world.engine_with(|config| config.intake.chunk_messages_max = 1_000).await;
     world.wait_until_metered().await;
-    let metrics = crate::harness::world::metrics(&engine).await;
+    let metrics = world::metrics(&engine).await;
     engine.stop().await;
     scenario.teardown();
     world.assert_equals(&truth).await;
@@ -74,9 +75,23 @@ async fn a_brand_that_fails_for_ever_is_parked_and_exact_once_unparked() {
     engine.stop().await;
     let engine = world.engine_with(small).await;
     fail::remove(format!("meter {brand}"));
+    // Slow, so that chunks which park more of its events are in flight when it is unparked.
+    sqlx::raw_sql(
+        "create function slow() returns trigger language plpgsql as \
+            $$ begin perform pg_sleep(0.2); return null; end $$; \
+         create trigger slow after insert on parked_event \
+            for each statement execute function slow()",
+    )
+    .execute(world.pool())
+    .await
+    .unwrap();
     let live = Spec { seed: 9, ..spec };
     let (second, unparked) = tokio::join!(world.publish(&live), async {
-        world.prooftally(&["brands", "unpark", &brand])
+        wait_for("live events are parked", async || {
+            (cursor::read(world.pool()).await.ok()?.totals.parked > parked).then_some(())
+        })
+        .await;
+        tokio::task::block_in_place(|| world.prooftally(&["brands", "unpark", &brand]))
     });
     assert!(unparked.status.success(), "{unparked:?}");
     world.wait_until_metered().await;
@@ -93,6 +108,74 @@ async fn a_brand_that_fails_for_ever_is_parked_and_exact_once_unparked() {
     assert_eq!(waiting, 0);
 }
 
+/// Never often enough on one chunk to be parked for that one, but on one chunk after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_that_fails_once_in_each_chunk_is_parked_too() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let scenario = FailScenario::setup();
+    let world = World::new().await;
+    let spec = Spec { count: 20_000, brands: 50, skew: 0.0, seed: 10, ..Spec::default() };
+    let truth = world.publish(&spec).await;
+    let brand = truth.usage[0].brand.clone();
+    let attempts = AtomicU32::new(0);
+    let every_other = move || {
+        assert!(attempts.fetch_add(1, Ordering::Relaxed) % 2 == 1, "every other attempt fails");
+    };
+    fail::cfg_callback(format!("meter {brand}"), every_other).unwrap();
+    let one_by_one = |config: &mut prooftally::engine::Config| {
+        config.intake.chunk_messages_max = 500;
+        config.intake.credits = 1;
+    };
+    let engine = world.engine_with(one_by_one).await;
+    world.wait_until_metered().await;
+    let metrics = world::metrics(&engine).await;
+    assert!(!metrics.contains(r#"actor="metering""#), "others were restarted too: {metrics}");
+    let parked = cursor::read(world.pool()).await.unwrap().totals.parked;
+    assert!(parked > 0, "nothing was parked");
+    fail::remove(format!("meter {brand}"));
+    let unparked = world.prooftally(&["brands", "unpark", &brand]);
+    assert!(unparked.status.success(), "{unparked:?}");
+    engine.stop().await;
+    scenario.teardown();
+    assert_eq!(receipts_by_brand(&world.usage().await), receipts_by_brand(&truth.usage));
+}
+
+/// Parked events that a lowered limit refuses stay parked, and so does their brand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_event_that_is_refused_now_stays_parked() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let scenario = FailScenario::setup();
+    let world = World::new().await;
+    fail::cfg("meter gadus", "panic(poison)").unwrap();
+    let engine = world.engine().await;
+    let long = format!("r-{}", "0".repeat(100));
+    let strict_bytes = receipt("r-1", "gadus").len() + 50;
+    let events = [receipt("r-1", "gadus"), receipt(&long, "gadus"), receipt("r-2", "gadus")];
+    world.publish_raw("proofs.verified", events).await;
+    world.wait_until_metered().await;
+    assert_eq!(cursor::read(world.pool()).await.unwrap().totals.parked, 3);
+    engine.stop().await;
+    scenario.teardown();
+    let strict = |config: &mut prooftally::engine::Config| {
+        config.sorter.limits.payload_bytes_max = strict_bytes;
+    };
+    let engine = world.engine_with(strict).await;
+    for counted in [2, 2] {
+        let unparked = world.prooftally(&["brands", "unpark", "gadus"]);
+        let text = String::from_utf8_lossy(&unparked.stderr).into_owned();
+        assert!(text.contains("1 parked events are refused as they are now"), "{unparked:?}");
+        let totals = cursor::read(world.pool()).await.unwrap().totals;
+        assert_eq!(totals.counted_later, counted);
+    }
+    engine.stop().await;
+    let engine = world.engine().await;
+    let unparked = world.prooftally(&["brands", "unpark", "gadus"]);
+    assert!(unparked.status.success(), "{unparked:?}");
+    engine.stop().await;
+    assert_eq!(cursor::read(world.pool()).await.unwrap().totals.counted_later, 3);
+    world.assert_conserved().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_panics_takes_metering_back_to_the_cursor() {
     let _alone = ONE_AT_A_TIME.lock().await;
@@ -102,7 +185,7 @@ async fn a_ledger_that_panics_takes_metering_back_to_the_cursor() {
     fail::cfg(COMMIT_BROKEN, "3*off->1*panic(broken)->off").unwrap();
     let engine = world.engine_with(|config| config.intake.chunk_messages_max = 1_000).await;
     world.wait_until_metered().await;
-    let metrics = crate::harness::world::metrics(&engine).await;
+    let metrics = world::metrics(&engine).await;
     engine.stop().await;
     scenario.teardown();
     world.assert_equals(&truth).await;

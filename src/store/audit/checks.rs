@@ -153,6 +153,44 @@ pub(super) async fn corrections(connection: &mut PgConnection) -> Result<Vec<Str
         .collect())
 }
 
+/// A conflict contradicts an entry of the ledger, of the same receipt.
+pub(super) async fn conflicts(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
+    let dangling: Vec<(i64, i64)> = sqlx::query_as(
+        "select conflict_no, entry from conflict c where not exists ( \
+            select from ledger l where l.entry = c.entry and l.brand_no = c.brand_no \
+                and l.receipt_key = c.receipt_key and l.source <> 4) \
+         order by conflict_no limit $1",
+    )
+    .bind(FINDINGS_MAX)
+    .fetch_all(connection)
+    .await?;
+    Ok(dangling
+        .into_iter()
+        .map(|(conflict, entry)| {
+            format!("conflict {conflict} contradicts entry {entry}, which is none of its receipt")
+        })
+        .collect())
+}
+
+/// Events wait parked only as long as their brand is parked: nobody would meter them later.
+pub(super) async fn parking(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
+    let stranded: Vec<(String, i64)> = sqlx::query_as(
+        "select b.brand_id, count(*) from parked_event p join brand b using (brand_no) \
+         where p.outcome is null and b.parked_at is null group by 1 order by 1 limit $1",
+    )
+    .bind(FINDINGS_MAX)
+    .fetch_all(connection)
+    .await?;
+    Ok(stranded
+        .into_iter()
+        .map(|(brand, events)| {
+            format!(
+                "{events} parked events of {brand} wait, and the brand is not parked: unpark it"
+            )
+        })
+        .collect())
+}
+
 /// What is a duplicate or a conflict is one of a receipt that was counted.
 pub(super) async fn duplicates(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
     let of_nothing: Vec<(String, i32, i64)> = sqlx::query_as(
