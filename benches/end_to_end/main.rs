@@ -10,6 +10,7 @@ mod copy;
 mod drain;
 mod engine;
 mod growth;
+mod peer;
 mod processes;
 mod report;
 mod writer;
@@ -91,6 +92,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn compare(options: &Options) -> anyhow::Result<()> {
+    if !options.no_writers {
+        peer::program()?;
+    }
     let cases = case::cases(options)?;
     let mut report = Report::new(options);
     report.print_head();
@@ -126,7 +130,8 @@ fn field(options: &Options, is_warm_up: bool) -> Vec<Entry> {
         field.push(Entry { contestant: Contestant::Prooftally, program: Some(program.clone()) });
     }
     if !options.no_writers && !is_warm_up {
-        field.extend([me(Contestant::OneByOne), me(Contestant::Batches)]);
+        let writers = [Contestant::Adr004, Contestant::OneByOne, Contestant::Batches];
+        field.extend(writers.map(me));
     }
     field
 }
