@@ -169,7 +169,7 @@ create table parked_event (
     brand_no integer not null references brand,
     stored_at timestamptz not null,
     raw bytea,
-    outcome text check (outcome in ('counted', 'duplicate', 'conflict')),
+    outcome text check (outcome in ('counted', 'duplicate', 'conflict', 'rejected')),
     entry bigint,
     primary key (epoch, sequence),
     check ((outcome is null) = (raw is not null)),

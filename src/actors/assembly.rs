@@ -338,13 +338,16 @@ impl<'a> Assembly<'a> {
                 let text = outcome::retry_answer(&self.commit, still_rejected.len());
                 self.commit.answer = Some((*request_no, text));
             }
-            Source::Unpark { request_no, brand_no, left } => {
+            Source::Unpark { request_no, brand_no, left, rejected, rejected_before } => {
+                // What has failed again stays parked, and is cut smaller next.
                 let failed_again = self.commit.unparked.len() < self.chunk.candidates.len();
-                let answer = outcome::unpark_answer(failed_again, *left);
-                self.commit.answer = answer.map(|text| (*request_no, text));
                 if !failed_again && *left == Left::Nothing {
+                    let text = outcome::unpark_answer(rejected.len() + rejected_before);
+                    self.commit.answer = Some((*request_no, text));
                     self.commit.ends_parking_of = Some(*brand_no);
                 }
+                self.commit.unparked.extend(rejected.iter().map(outcome::parked_rejected));
+                self.commit.rejections.extend_from_slice(rejected);
             }
         }
     }

@@ -16,6 +16,7 @@ use hashbrown::HashMap;
 use super::archive::Found;
 use crate::store::brands::Brand;
 use crate::store::commit::LEDGER_COLUMNS;
+use crate::store::commit::NewRejection;
 use crate::store::copy::{self, Row};
 use crate::store::gaps::NewGap;
 
@@ -37,7 +38,14 @@ pub enum Source {
         still_rejected: Vec<(i64, Reason)>,
     },
     /// Parked events of one brand, the oldest first, asked for by a request.
-    Unpark { request_no: i64, brand_no: i32, left: Left },
+    /// `rejected` cannot be metered; so many were rejected by the same request before.
+    Unpark {
+        request_no: i64,
+        brand_no: i32,
+        left: Left,
+        rejected: Vec<NewRejection>,
+        rejected_before: usize,
+    },
 }
 
 /// What is parked of a brand beside the events of a chunk of them.
@@ -45,8 +53,6 @@ pub enum Source {
 pub enum Left {
     /// There are more, for another chunk.
     More,
-    /// So many events that are refused as they are now.
-    Refused { events: usize },
     /// No event: the chunk's commit ends the parking.
     Nothing,
 }

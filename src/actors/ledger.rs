@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use billing::receipt::{Reason, Refusal};
 use bytes::Bytes;
 use chrono_tz::Tz;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 
 use super::archive::Archive;
 use super::assembly::{self, Assembled, Basis};
-use super::chunk::{Chunk, ChunkNo, Source};
+use super::chunk::{Chunk, ChunkNo, Left, Source};
 use super::directory::Directory;
 use super::flight::{Complete, Flight};
 use super::keys::Keys;
@@ -175,6 +176,15 @@ impl LedgerState {
         let chunk = &complete.chunk;
         self.count(chunk, &commit);
         self.acknowledge(chunk).await;
+        if let Source::Unpark { brand_no, left, rejected, .. } = &chunk.source {
+            let (events, refusals) = (chunk.candidates.len(), &self.arguments.refusals);
+            if commit.unparked.len() - rejected.len() < events {
+                let why = Refusal::new(Reason::Poison, "the brand fails on it");
+                refusals.note_parked(*brand_no, events, why);
+            } else {
+                refusals.parked_metered(*brand_no, events, *left == Left::Nothing);
+            }
+        }
         self.arguments.flight.retire(chunk.no);
         self.arguments.archive.committed(commit.entry);
         self.drop_sealed();
@@ -235,7 +245,12 @@ impl LedgerState {
                 let messages = commit.totals.positions() - commit.totals.gap;
                 refusals.note(before, last, messages, why);
             }
-            Source::Retry { request_no, .. } | Source::Unpark { request_no, .. } => {
+            Source::Unpark { brand_no, .. } => {
+                let why = Refusal::new(Reason::StoreRefused, why);
+                refusals.note_parked(brand_no, chunk.candidates.len(), why);
+                refusals.note_parked_end();
+            }
+            Source::Retry { request_no, .. } => {
                 let why = format!("the database refuses it: {why}");
                 let _ = requests::refuse(&store.pool, request_no, &why).await;
                 refusals.note_request();

@@ -1,8 +1,8 @@
 //! What became of a candidate, and how that is written down where its position keeps the disposition
 //! that it has: for a rejection that is retried and for an event that was parked.
 
-use super::chunk::{Candidate, Left};
-use crate::store::commit::{Commit, Settlement, Unparked};
+use super::chunk::Candidate;
+use crate::store::commit::{Commit, NewRejection, Settlement, Unparked};
 
 /// What became of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,19 +55,20 @@ pub fn retry_answer(commit: &Commit, still_rejected: usize) -> String {
     )
 }
 
-/// What a person is told of parked events that were metered; nothing as long as there are more.
-pub fn unpark_answer(failed_again: bool, left: Left) -> Option<String> {
-    if failed_again {
-        return Some("the brand failed again on the same events; they stay parked".to_owned());
+/// What a person is told when the last parked event is metered or rejected.
+pub fn unpark_answer(rejected: usize) -> String {
+    let live = "live ones are metered again";
+    if rejected == 0 {
+        return format!("all its parked events are metered; {live}");
     }
-    match left {
-        Left::More => None,
-        Left::Nothing => {
-            Some("all its parked events are metered; live ones are metered again".to_owned())
-        }
-        Left::Refused { events } => Some(format!(
-            "{events} parked events are refused as they are now, since a limit was lowered; they stay \
-             parked and the brand with them: raise the limit and unpark it again"
-        )),
-    }
+    format!(
+        "its parked events are metered, but for {rejected} that are rejections now (`prooftally events rejected \
+         list`); {live}"
+    )
+}
+
+/// What became of a parked event that cannot be metered.
+pub fn parked_rejected(rejection: &NewRejection) -> Unparked {
+    let NewRejection { epoch, sequence, .. } = *rejection;
+    Unparked { epoch, sequence, outcome: "rejected", entry: None }
 }

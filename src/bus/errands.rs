@@ -12,7 +12,7 @@ use chrono_tz::Tz;
 
 use super::intake::Intake;
 use super::sorter::NotCounted;
-use crate::actors::chunk::{ChunkBuilder, Left, Source};
+use crate::actors::chunk::{ChunkBuilder, Source};
 use crate::actors::flight::Credit;
 use crate::actors::ledger::LedgerMsg;
 use crate::store;
@@ -21,14 +21,11 @@ use crate::store::commit::Settlement;
 use crate::store::corrections::{Correction, Work};
 use crate::store::cursor;
 use crate::store::gaps::Acceptance;
-use crate::store::parking;
 use crate::store::rejections::{self, Filter, Rejection};
 use crate::store::requests::{self, Ask, Request};
 
 /// The ledger's number for a row that came from a retry.
 const RETRY_SOURCE: i16 = 1;
-/// The ledger's number for a row that was parked before.
-const UNPARK_SOURCE: i16 = 2;
 
 impl Intake {
     /// Carries out what was asked, oldest first. If the database is away it is tried again when the
@@ -113,7 +110,11 @@ impl Intake {
         }
     }
 
-    async fn no_such_brand(&self, request_no: i64, brand: &str) -> Result<(), store::Error> {
+    pub(super) async fn no_such_brand(
+        &self,
+        request_no: i64,
+        brand: &str,
+    ) -> Result<(), store::Error> {
         let why = format!("there is no brand {brand}");
         requests::refuse(&self.store.pool, request_no, &why).await
     }
@@ -157,65 +158,6 @@ impl Intake {
         }
         let source = Source::Retry { request_no, asked_by, rejections, still_rejected };
         self.fly(builder.finish(source, None), credit).await
-    }
-
-    /// Lets one chunk of parked events fly. As long as there are more the request waits on, and the
-    /// stream is read meanwhile; with the last of them the brand's live events are metered again,
-    /// which are behind them in the flight.
-    async fn unpark(
-        &mut self,
-        epoch: i32,
-        request_no: i64,
-        brand: &str,
-        credit: &mut Option<Credit>,
-    ) -> Result<(), store::Error> {
-        let Some(brand) = self.sorter.directory.brand(brand) else {
-            return self.no_such_brand(request_no, brand).await;
-        };
-        let Some(credit) = credit.take() else { return Ok(()) };
-        // What is in flight may park more of its events, and they are to be found.
-        self.flight.idle().await;
-        let mut builder = ChunkBuilder::new(self.flight.number(), epoch, UNPARK_SOURCE);
-        let left = self.gather_parked(&mut builder, brand.no).await?;
-        if left == Left::Nothing {
-            self.flight.unpark(brand.no);
-        }
-        let source = Source::Unpark { request_no, brand_no: brand.no, left };
-        self.fly(builder.finish(source, None), credit).await
-    }
-
-    /// Takes the brand's oldest parked events, a chunk of them at most, and says what is left. Passes
-    /// over events that are refused, which were good when they were parked: a limit was lowered since.
-    async fn gather_parked(
-        &self,
-        builder: &mut ChunkBuilder,
-        brand_no: i32,
-    ) -> Result<Left, store::Error> {
-        const PAGE: usize = 1_000;
-        let (mut after, mut taken, mut bytes, mut refused) = (None, 0, 0, 0);
-        loop {
-            let events = parking::oldest(&self.store.pool, brand_no, after, PAGE).await?;
-            let is_last_page = events.len() < PAGE;
-            for event in events {
-                if taken >= self.config.chunk_messages_max || bytes >= self.config.chunk_bytes_max {
-                    return Ok(Left::More);
-                }
-                let payload = Bytes::from(event.raw);
-                let position = (event.epoch, event.sequence);
-                after = Some(position);
-                match self.sorter.count(builder, position, &payload, event.stored_at) {
-                    Ok(()) => {
-                        taken += 1;
-                        bytes += payload.len();
-                    }
-                    Err(_) => refused += 1,
-                }
-            }
-            if is_last_page {
-                let is_all = refused == 0;
-                return Ok(if is_all { Left::Nothing } else { Left::Refused { events: refused } });
-            }
-        }
     }
 
     async fn dismiss(

@@ -290,7 +290,12 @@ impl Intake {
                 );
                 self.sorter.poison(&mut builder, delivery, lives);
             } else if let Care::Refuse(why) = &care {
-                tracing::error!(sequence, why, "an event that the database refuses is rejected");
+                let why_not = &why.detail;
+                tracing::error!(
+                    sequence,
+                    why = why_not,
+                    "an event that the database refuses is rejected"
+                );
                 self.sorter.refuse(&mut builder, delivery, why);
             } else {
                 while let Err(NewName) = self.sorter.sort(&mut builder, epoch, delivery) {
@@ -315,7 +320,14 @@ impl Intake {
     ///
     /// # Errors
     /// If the database refuses; the chunk is gone, its positions are read again.
-    pub(super) async fn fly(&self, mut chunk: Chunk, credit: Credit) -> Result<(), store::Error> {
+    pub(super) async fn fly(&self, chunk: Chunk, credit: Credit) -> Result<(), store::Error> {
+        let chunk = self.look_up(chunk).await?;
+        self.flight.begin(chunk, credit);
+        Ok(())
+    }
+
+    /// What sealed segments know of the chunk; see [`Self::fly`].
+    pub(super) async fn look_up(&self, mut chunk: Chunk) -> Result<Chunk, store::Error> {
         let mut wait = Backoff::default();
         chunk.archived = loop {
             match self.archive.find(&self.store, &chunk).await {
@@ -328,8 +340,7 @@ impl Intake {
                 Err(error) => return Err(error),
             }
         };
-        self.flight.begin(chunk, credit);
-        Ok(())
+        Ok(chunk)
     }
 
     /// Stands still while more full segments wait to be sealed than their keys should be in memory.

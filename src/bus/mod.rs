@@ -17,6 +17,7 @@ pub mod requests;
 pub mod reread;
 pub mod sorter;
 pub mod streams;
+mod unparking;
 pub mod wire;
 pub mod witness;
 

@@ -98,8 +98,8 @@ impl Sorter {
     }
 
     /// Rejects a message that the database does not take, for the reason that it gives.
-    pub fn refuse(&self, chunk: &mut ChunkBuilder, delivery: &Delivery, why: &str) {
-        chunk.reject(self.rejected(delivery, Refusal::new(Reason::StoreRefused, why)));
+    pub fn refuse(&self, chunk: &mut ChunkBuilder, delivery: &Delivery, why: &Refusal) {
+        chunk.reject(self.rejected(delivery, why.clone()));
     }
 
     /// True if the message is metered, so that its names may be numbered.
@@ -209,6 +209,11 @@ impl Sorter {
             self.directory.add_predicates(predicates);
         }
         Ok(())
+    }
+
+    /// The receipt's id, if it can be told.
+    pub(super) fn receipt_id(&self, payload: &[u8]) -> Option<String> {
+        decode::names(payload, &self.config.limits).1
     }
 
     fn rejected(&self, delivery: &Delivery, refusal: Refusal) -> Rejected {

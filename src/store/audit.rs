@@ -2,6 +2,7 @@
 //! snapshot. Reads and sorts the whole ledger; writes nothing itself.
 
 mod checks;
+mod contents;
 mod segments;
 
 use serde::Serialize;
@@ -40,7 +41,7 @@ pub struct Finding {
 }
 
 /// Checks and what their findings weigh, in the order in which they run.
-pub const CHECKS: [(&str, Severity); 14] = [
+pub const CHECKS: [(&str, Severity); 16] = [
     ("conservation", Severity::Violation),
     ("tiling", Severity::Violation),
     ("gaps", Severity::Violation),
@@ -52,6 +53,8 @@ pub const CHECKS: [(&str, Severity); 14] = [
     ("duplicates", Severity::Violation),
     ("usage", Severity::Violation),
     ("evidence_of_rejection", Severity::Violation),
+    ("counted_later", Severity::Violation),
+    ("contents", Severity::Violation),
     ("segments", Severity::Violation),
     ("documents", Severity::Violation),
     ("shared_receipts", Severity::Note),
@@ -115,6 +118,8 @@ async fn run_on(connection: &mut PgConnection, mut done: impl FnMut(&str)) -> Re
             "duplicates" => checks::duplicates(&mut snapshot).await?,
             "usage" => checks::usage(&mut snapshot).await?,
             "evidence_of_rejection" => checks::evidence_of_rejection(&mut snapshot).await?,
+            "counted_later" => checks::counted_later(&mut snapshot).await?,
+            "contents" => contents::contents(&mut snapshot).await?,
             "segments" => segments::segments(&mut snapshot, &mut digests).await?,
             "documents" => checks::documents(&mut snapshot).await?,
             _ => checks::shared_receipts(&mut snapshot).await?,

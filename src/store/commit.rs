@@ -80,7 +80,7 @@ pub struct DispositionOf {
 }
 
 /// An event that cannot be counted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRejection {
     pub epoch: i32,
     pub sequence: i64,

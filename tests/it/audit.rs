@@ -74,3 +74,25 @@ async fn a_mismatch_is_exit_code_10() {
     sqlx::raw_sql("delete from ledger where entry = 7").execute(world.pool()).await.unwrap();
     assert_eq!(world.prooftally(&["audit"]).status.code(), Some(10));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_says_something_else_than_its_hashes_is_named() {
+    let found = findings_after(
+        "update ledger set receipt_id = 'another' where entry = 3; \
+         update ledger set supplier = 'somebody' where entry = 5",
+    )
+    .await;
+    assert_found(&found, "contents", "entry 3 has the key of another receipt than another");
+    assert_found(&found, "contents", "entry 5 has another digest than its content");
+    assert_eq!(found.iter().filter(|found| found.starts_with("contents")).count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_that_the_ledger_does_not_bear_out_is_named() {
+    let found = findings_after(
+        "update rejection set state = 'retried', settled_at = now(), settlement = 'counted', entry = 1 \
+         where rejection_no = (select min(rejection_no) from rejection)",
+    )
+    .await;
+    assert_found(&found, "counted_later", "the rejection tells another story than the rest");
+}

@@ -153,40 +153,55 @@ async fn a_brand_that_fails_once_in_each_chunk_is_parked_too() {
     assert_eq!(receipts_by_brand(&world.usage().await), receipts_by_brand(&truth.usage));
 }
 
-/// Parked events that a lowered limit refuses stay parked, and so does their brand.
+/// One event that cannot be metered keeps no other parked one back: it becomes a rejection, be it that the
+/// database refuses it or that a limit was lowered since.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parked_event_that_is_refused_now_stays_parked() {
+async fn a_parked_event_that_cannot_be_metered_is_rejected_alone() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let scenario = FailScenario::setup();
     let world = World::new().await;
     fail::cfg("meter gadus", "panic(poison)").unwrap();
     let engine = world.engine().await;
     let long = format!("r-{}", "0".repeat(100));
-    let strict_bytes = receipt("r-1", "gadus").len() + 50;
-    let events = [receipt("r-1", "gadus"), receipt(&long, "gadus"), receipt("r-2", "gadus")];
+    let strict_bytes = receipt("r-100", "gadus").len() + 50;
+    let mut events: Vec<String> = (1..=100).map(|n| receipt(&format!("r-{n}"), "gadus")).collect();
+    events.insert(20, receipt(&long, "gadus"));
     world.publish_raw("proofs.verified", events).await;
     world.wait_until_metered().await;
-    assert_eq!(cursor::read(world.pool()).await.unwrap().totals.parked, 3);
+    assert_eq!(cursor::read(world.pool()).await.unwrap().totals.parked, 101);
+    // The cause is not gone: some are found to be at fault, and the rest stays parked.
+    let in_vain = world.prooftally(&["brands", "unpark", "gadus"]);
+    let text = String::from_utf8_lossy(&in_vain.stderr).into_owned();
+    assert!(!in_vain.status.success() && text.contains("one event after the other"), "{text}");
     engine.stop().await;
     scenario.teardown();
+    sqlx::raw_sql("alter table ledger add constraint bad check (receipt_id <> 'r-50')")
+        .execute(world.pool())
+        .await
+        .unwrap();
     let strict = |config: &mut prooftally::engine::Config| {
         config.sorter.limits.payload_bytes_max = strict_bytes;
     };
     let engine = world.engine_with(strict).await;
-    for counted in [2, 2] {
-        let unparked = world.prooftally(&["brands", "unpark", "gadus"]);
-        let text = String::from_utf8_lossy(&unparked.stderr).into_owned();
-        assert!(text.contains("1 parked events are refused as they are now"), "{unparked:?}");
-        let totals = cursor::read(world.pool()).await.unwrap().totals;
-        assert_eq!(totals.counted_later, counted);
-    }
-    engine.stop().await;
-    let engine = world.engine().await;
     let unparked = world.prooftally(&["brands", "unpark", "gadus"]);
     assert!(unparked.status.success(), "{unparked:?}");
+    let rejected: Vec<(String, i64)> =
+        sqlx::query_as("select reason, count(*) from rejection group by 1 order by 1")
+            .fetch_all(world.pool())
+            .await
+            .unwrap();
+    let of = |reason: &str, events: i64| (reason.to_owned(), events);
+    assert_eq!(rejected, [of("poison", 4), of("store_refused", 1), of("too_large", 1)]);
+    let retried = world.prooftally(&["events", "rejected", "retry", "--reason", "poison"]);
+    assert!(retried.status.success(), "{retried:?}");
+    // Live again.
+    world.publish_raw("proofs.verified", [receipt("r-101", "gadus")]).await;
+    world.wait_until_metered().await;
     engine.stop().await;
-    assert_eq!(cursor::read(world.pool()).await.unwrap().totals.counted_later, 3);
+    let totals = cursor::read(world.pool()).await.unwrap().totals;
+    assert_eq!((totals.counted, totals.counted_later), (1, 99));
     world.assert_conserved().await;
+    assert!(world.prooftally(&["audit"]).status.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -258,6 +258,40 @@ pub(super) async fn evidence_of_rejection(
         .collect())
 }
 
+/// What a retry or an unpark has counted is an entry that came from there, and the other way round.
+pub(super) async fn counted_later(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
+    let wrong: Vec<(String, i32, i64)> = sqlx::query_as(
+        "with said as ( \
+            select 'rejection' as what, 1 as source, epoch, sequence, entry from rejection \
+                where entry is not null \
+            union all select 'parked event', 2, epoch, sequence, entry from parked_event \
+                where entry is not null), \
+         given as ( \
+            select source, epoch, sequence, entry from ledger where source in (1, 2) \
+            union all select source, epoch, sequence, entry from ledger_double \
+                where source in (1, 2)) \
+         select coalesce(what, 'ledger'), epoch, sequence \
+         from said full join given using (source, epoch, sequence, entry) \
+         where said.what is null or given.entry is null \
+         union all \
+         select 'parked event', epoch, sequence from parked_event p where p.outcome = 'rejected' \
+            and not exists (select from rejection r \
+                where r.epoch = p.epoch and r.sequence = p.sequence) \
+         order by 2, 3 limit $1",
+    )
+    .bind(FINDINGS_MAX)
+    .fetch_all(connection)
+    .await?;
+    Ok(wrong
+        .into_iter()
+        .map(|(what, epoch, sequence)| {
+            format!(
+                "position {sequence} of epoch {epoch}: the {what} tells another story than the rest"
+            )
+        })
+        .collect())
+}
+
 /// Documents have the bytes that they were issued with, their rows say the same, and each names the one
 /// before it. The ledger behind them is for `invoices verify`.
 pub(super) async fn documents(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
