@@ -5,7 +5,6 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::period::Schedule;
 
 mod naive;
 mod placing;
