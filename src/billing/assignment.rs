@@ -5,7 +5,8 @@
 //! so each day is in one period or in none, and no period depends on the one before it.
 //!
 //! A change (another assignment, or a later version of its plan) waits for the end of the period that
-//! is running, unless it is a split, which ends that period on its day. An end takes effect on its day.
+//! is running, unless it is a split, which ends that period on its day. An end takes effect on its day,
+//! so an assignment that took over from nobody is laid out as a split.
 #![deny(clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeMap;
@@ -14,7 +15,9 @@ use chrono::NaiveDate;
 
 use crate::period::{Anchor, Cadence, Change, Grid, Period, Slot};
 
-pub use placement::{Limits, Refusal, Stretch, Taken, check_end, check_new, check_waiver};
+pub use placement::{
+    Limits, Refusal, Stretch, Taken, check_end, check_new, check_priced, check_waiver,
+};
 
 mod placement;
 

@@ -48,7 +48,7 @@ pub struct Preview {
     #[arg(long, visible_alias = "month", value_parser = when)]
     period: Option<When>,
     /// Only usage up to the end of this day, in the brand's zone
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     at: Option<NaiveDate>,
     /// As if the rest of the period went on like the days up to --at, or today: an estimate
     #[arg(long)]
@@ -75,11 +75,12 @@ enum When {
 
 /// Reads `YYYY-MM-DD` or `YYYY-MM`.
 fn when(text: &str) -> Result<When, String> {
-    if let Ok(day) = text.parse() {
-        return Ok(When::Day(day));
+    if text.parse::<NaiveDate>().is_ok() {
+        return super::day::day(text).map(When::Day);
     }
-    let first: Option<NaiveDate> = format!("{text}-01").parse().ok();
+    let first = super::day::day(&format!("{text}-01"));
     first
+        .ok()
         .and_then(|first| Period::new(first, first.checked_add_months(Months::new(1))?))
         .map(When::Month)
         .ok_or_else(|| "write a day as YYYY-MM-DD or a month as YYYY-MM".to_owned())

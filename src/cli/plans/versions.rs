@@ -107,7 +107,7 @@ pub async fn show(store: &Store, show: Show, output: Output) -> anyhow::Result<(
             "version {wanted} of {newest} of {name}, from {}, applied by {}",
             found.effective_from, found.applied_by
         );
-        print!("{}", found.source);
+        crate::cli::output::print(&found.source)?;
         return Ok(());
     }
     let mut listing = Listing::new([
