@@ -184,9 +184,12 @@ async fn a_change_waits_or_splits_and_the_history_stays() {
     assert_eq!(fee("2026-04-20"), ("basic".into(), "30.00".into()), "it waits");
     assert_eq!(fee("2026-05-01"), ("pro".into(), "60.00".into()));
 
-    // It is withdrawn and made again with a split.
-    done(shop.run("assignments end --brand acme --on 2026-04-10 --because wrong"));
-    refused(&shop.run("invoices preview --brand acme --period 2026-05-01"), 4, "no assignment on");
+    assert!(said.contains("the first day that it prices is 2026-05-01"), "{said}");
+
+    // It is withdrawn, so the one before it goes on; and made again with a split.
+    let said = done(shop.run("assignments end --brand acme --on 2026-04-10 --because wrong"));
+    assert!(said.contains("assignment 1, of plan basic, goes on from 2026-04-10"), "{said}");
+    assert_eq!(fee("2026-05-01"), ("basic".into(), "30.00".into()));
     done(shop.run("assignments create --brand acme --plan pro --from 2026-04-10 --split"));
     assert_eq!(fee("2026-04-09"), ("basic".into(), "9.00".into()));
     assert_eq!(fee("2026-04-10"), ("pro".into(), "42.00".into()));
@@ -205,7 +208,9 @@ async fn a_change_waits_or_splits_and_the_history_stays() {
             ["created", 2, null, "more"],
             ["replaced", 1, "2026-04-10", null],
             ["withdrawn", 2, "2026-04-10", "wrong"],
+            ["restored", 1, null, "wrong"],
             ["created", 3, null, null],
+            ["replaced", 1, "2026-04-10", null],
         ])
     );
     for table in ["assignment", "assignment_end"] {
@@ -214,6 +219,48 @@ async fn a_change_waits_or_splits_and_the_history_stays() {
             .await;
         assert!(change.unwrap_err().to_string().contains("never changed or removed"));
     }
+}
+
+/// An assignment that waits for longer than it holds, and days before an assignment that stay by
+/// themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assignment_prices_the_days_that_it_is_shown_with() {
+    let shop = Shop::with_receipts(&["2026-03-10", "2026-03-20", "2026-04-05"]).await;
+    shop.apply(&BASIC.replace("basic", "pro").replace("30.00", "60.00"), "2026-01-01");
+    done(shop.run("assignments create --brand acme --plan basic --from 2026-03-20"));
+    let short = "assignments create --brand acme --plan pro --from 2026-04-03 --until 2026-04-20";
+    refused(&shop.run(short), 5, "it would price no day: it waits");
+    let said = done(shop.run(&format!("{short} --split")));
+    assert!(said.contains("from 2026-04-20 on acme has no plan"), "{said}");
+    assert!(!said.contains("it waits"), "{said}");
+    // The first days get a plan of their own; nothing that comes after them changes.
+    let before = "assignments create --brand acme --plan pro --from 2026-03-10 --until 2026-03-20";
+    done(shop.run(before));
+    let list = || -> Value {
+        let rows = shop.json("assignments list --brand acme");
+        let row = |row: &Value| {
+            json!([row["assignment"], row["plan"], row["first_priced_day"], row["last_priced_day"]])
+        };
+        rows.as_array().unwrap().iter().map(row).collect()
+    };
+    assert_eq!(
+        list(),
+        json!([
+            [3, "pro", "2026-03-10", "2026-03-19"],
+            [1, "basic", "2026-03-20", "2026-04-02"],
+            [2, "pro", "2026-04-03", "2026-04-19"],
+        ])
+    );
+    let said =
+        done(shop.run("assignments end --brand acme --assignment 2 --on 2026-04-03 --because no"));
+    let goes_on = "assignment 1, of plan basic, goes on from 2026-04-03 until 2026-04-20";
+    assert!(said.contains(goes_on) && !said.contains("no plan"), "{said}");
+    assert_eq!(list()[1], json!([1, "basic", "2026-03-20", "2026-04-19"]));
+    assert_eq!(list()[2], json!([2, "pro", null, null]));
+    // What took over from nobody gives its days to nobody.
+    let said =
+        done(shop.run("assignments end --brand acme --assignment 3 --on 2026-03-10 --because no"));
+    assert!(said.contains("from 2026-03-10 on acme has no plan"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 
 use chrono::NaiveDate;
 
-use super::Assignment;
+use super::{Assignment, Timeline};
 
 /// Numbered days that something else holds: `[from, until)`, or open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,11 @@ pub enum Refusal {
          those invoices first"
     )]
     Finalized { open_from: NaiveDate },
+    #[error(
+        "it would price no day: it waits for the end of the period that is running on {from}, and ends on \
+         {until}, before that: say --split to begin on {from}, or let it end later"
+    )]
+    PricesNothing { from: NaiveDate, until: NaiveDate },
     #[error("assignment {no} begins on {from} and cannot end before that")]
     EndsBeforeItBegins { no: i64, from: NaiveDate },
     #[error("assignment {no} ends on {until} already")]
@@ -82,6 +87,7 @@ impl Refusal {
             Refusal::OverlapsEnded { .. } => "overlaps_ended",
             Refusal::Waived { .. } => "waived",
             Refusal::Finalized { .. } => "finalized",
+            Refusal::PricesNothing { .. } => "prices_nothing",
             Refusal::EndsBeforeItBegins { .. } => "ends_before_it_begins",
             Refusal::Unchanged { .. } => "unchanged",
             Refusal::Unknown { .. } => "unknown_assignment",
@@ -126,6 +132,21 @@ pub fn check_new(
         }
     }
     Ok(replaced)
+}
+
+/// Checks that the new assignment `no` of `[from, until)` prices a day of `after`, which has it among the
+/// others. The answer is the first of these days, and the first day after them.
+///
+/// # Errors
+/// [`Refusal::PricesNothing`].
+pub fn check_priced(
+    after: &Timeline,
+    no: i64,
+    from: NaiveDate,
+    until: Option<NaiveDate>,
+) -> Result<(NaiveDate, Option<NaiveDate>), Refusal> {
+    let nothing = Refusal::PricesNothing { from, until: until.unwrap_or(from) };
+    after.priced(no).ok_or(nothing)
 }
 
 /// Checks that assignment `no` may end on `until` instead of when it does now. On its first day it is

@@ -57,7 +57,7 @@ pub struct Apply {
     dry_run: bool,
     /// First day on which it is in force, after the newest version's; today in UTC if left out. A
     /// period takes the version that is in force on its first day
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     effective_from: Option<NaiveDate>,
 }
 

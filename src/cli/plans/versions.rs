@@ -1,9 +1,7 @@
-//! `prooftally plans apply|list|show`, and which version prices a day.
+//! `prooftally plans apply|list|show`.
 
-use anyhow::Context as _;
-use billing::period::{Anchor, Grid};
 use billing::plan::Plan;
-use chrono::{NaiveDate, Utc};
+use chrono::Utc;
 
 use super::changes::changes;
 use super::{Apply, Show};
@@ -22,10 +20,6 @@ pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Resul
     let name = after.terms().name.clone();
     let asked_from = effective_from;
     let effective_from = asked_from.unwrap_or_else(|| Utc::now().date_naive());
-    if first_day_of(&after, effective_from).is_none() {
-        let text = format!("--effective-from {effective_from} is outside the years 1970 to 9999");
-        return Err(Problem::Refused(text).into());
-    }
     let next = if dry_run {
         let newest = plans::versions(&store.pool, Some(&name)).await?.pop();
         Next::after(newest, &source, effective_from)
@@ -113,7 +107,7 @@ pub async fn show(store: &Store, show: Show, output: Output) -> anyhow::Result<(
             "version {wanted} of {newest} of {name}, from {}, applied by {}",
             found.effective_from, found.applied_by
         );
-        print!("{}", found.source);
+        crate::cli::output::print(&found.source)?;
         return Ok(());
     }
     let mut listing = Listing::new([
@@ -135,40 +129,6 @@ pub async fn show(store: &Store, show: Show, output: Output) -> anyhow::Result<(
         found.source.into(),
     ]);
     listing.print(output)
-}
-
-/// A version and the first day of the first period that it prices.
-#[derive(Clone, Debug)]
-pub struct Reign {
-    pub version: i32,
-    pub plan: Plan,
-    pub first_day: NaiveDate,
-}
-
-/// The versions of a plan that was applied, oldest first, with the periods that they price: a period
-/// takes the version that is in force on its first day, so a version that takes effect within one
-/// begins with the next.
-pub async fn reigns(store: &Store, name: &str) -> anyhow::Result<Vec<Reign>> {
-    plans::versions(&store.pool, Some(name)).await?.iter().map(reign).collect()
-}
-
-fn reign(version: &Version) -> anyhow::Result<Reign> {
-    let plan = plan(version)?;
-    let first_day = first_day_of(&plan, version.effective_from)
-        .with_context(|| format!("{} is beyond the calendar", version.effective_from))?;
-    Ok(Reign { version: version.version, plan, first_day })
-}
-
-/// The first day on or after `effective_from` on which a period begins.
-fn first_day_of(plan: &Plan, effective_from: NaiveDate) -> Option<NaiveDate> {
-    let grid = Grid { cadence: plan.terms().cadence, anchor: Anchor::Calendar };
-    let period = grid.whole_period(effective_from)?;
-    Some(if period.start() == effective_from { effective_from } else { period.end() })
-}
-
-/// The version that prices the period of `day`; `None` before the first.
-pub fn of_day(reigns: &[Reign], day: NaiveDate) -> Option<&Reign> {
-    reigns.iter().rev().find(|reign| reign.first_day <= day)
 }
 
 fn plan(version: &Version) -> Result<Plan, Error> {

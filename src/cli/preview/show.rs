@@ -9,20 +9,20 @@ use billing::pricing::Step;
 use serde_json::{Value, json};
 
 use super::{Case, Shown, Unpriced};
-use crate::cli::output::{Cell, Listing, Output};
+use crate::cli::output::{Cell, Listing, Output, stdout};
 
 /// One brand, with its lines.
 pub(super) fn one(case: &Case, output: Output) -> anyhow::Result<()> {
     let draft = case.draft()?;
     match output {
         Output::Json => {
-            let mut stdout = std::io::stdout().lock();
+            let mut stdout = stdout();
             serde_json::to_writer_pretty(&mut stdout, &object(case, &draft))?;
             writeln!(stdout)?;
         }
         Output::Csv => lines(&draft).print(output)?,
         Output::Table => {
-            println!("{}\n", head(case, &draft));
+            crate::cli::output::print(&format!("{}\n\n", head(case, &draft)))?;
             lines(&draft).print(output)?;
         }
     }
@@ -44,7 +44,7 @@ pub(super) fn all(cases: &[Case], output: Output) -> anyhow::Result<()> {
     if output == Output::Json {
         let objects: Vec<Value> =
             cases.iter().zip(&drafts).map(|(case, draft)| object(case, draft)).collect();
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = stdout();
         serde_json::to_writer_pretty(&mut stdout, &objects)?;
         writeln!(stdout)?;
         return Ok(());

@@ -92,6 +92,33 @@ fn what_cannot_be_assigned_says_what_to_do() {
 }
 
 #[test]
+fn a_new_assignment_must_price_a_day() {
+    let first = assignment(1, "basic", "2026-11-02", "2026-11-03");
+    let priced = |second: Assignment| {
+        let (no, from, until) = (second.no, second.from, second.until);
+        let timeline = Timeline::new(vec![first.clone(), second], &one_plan()).unwrap();
+        check_priced(&timeline, no, from, until)
+    };
+    refused(
+        priced(assignment(2, "pro", "2026-11-03", "2026-11-20")),
+        "prices_nothing",
+        expect![
+            "it would price no day: it waits for the end of the period that is running on 2026-11-03, and ends on 2026-11-20, before that: say --split to begin on 2026-11-03, or let it end later"
+        ],
+    );
+    refused(
+        priced(assignment(2, "pro", "2026-11-03", "2026-12-01")),
+        "prices_nothing",
+        expect![
+            "it would price no day: it waits for the end of the period that is running on 2026-11-03, and ends on 2026-12-01, before that: say --split to begin on 2026-11-03, or let it end later"
+        ],
+    );
+    let from = |text| Ok((day(text), Some(day("2026-12-02"))));
+    assert_eq!(priced(assignment(2, "pro", "2026-11-03", "2026-12-02")), from("2026-12-01"));
+    assert_eq!(priced(split(assignment(2, "pro", "2026-11-03", "2026-12-02"))), from("2026-11-03"));
+}
+
+#[test]
 fn an_end_may_be_moved_as_long_as_nothing_is_in_the_way() {
     let assignments = [
         assignment(1, "basic", "2026-09-04", "2026-09-20"),
