@@ -106,6 +106,12 @@ async fn versions_are_added_in_order_and_say_what_they_change() {
     };
     let list = || rows(&world.prooftally(&["plans", "list", "--output", "json"]));
 
+    let undated = apply(&[]);
+    assert_eq!(undated.status.code(), Some(5), "{undated:?}");
+    assert!(text(&undated.stderr).contains("version 1 of zkdpp-standard needs --effective-from"));
+    let far = apply(&["--effective-from", "9999-12-31"]);
+    assert_eq!(far.status.code(), Some(5), "{far:?}");
+    assert!(text(&far.stderr).contains("more than two years ahead"), "{far:?}");
     let dry = apply(&["--dry-run", "--effective-from", "2026-01-01"]);
     assert!(dry.status.success(), "{dry:?}");
     assert_eq!(list(), json!([]));
