@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -167,9 +168,8 @@ async fn a_brand_pays_by_its_assignment() {
     assert_eq!(amounts(&found)[0], json!(["fixed_fee", "1", "20.32"]));
     let all = shop.json("invoices preview --all --month 2026-03");
     assert_eq!((&all[2]["brand"], &all[2]["currency"]), (&"all brands".into(), &"EUR".into()));
-    let sum =
-        [&all[0], &all[1]].map(|one| one["net_total"].as_str().unwrap().parse::<f64>().unwrap());
-    assert_eq!(all[2]["net_total"], format!("{:.2}", sum[0] + sum[1]));
+    let net = |row: &Value| -> Decimal { row["net_total"].as_str().unwrap().parse().unwrap() };
+    assert_eq!(net(&all[2]), net(&all[0]) + net(&all[1]));
     let named = shop.run("invoices preview --brand acme --plan basic --period 2026-03-15");
     let said = text(&named.stderr);
     assert!(

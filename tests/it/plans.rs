@@ -1,7 +1,7 @@
 //! Plans: cases that finance keeps, versions that never change, usage that nothing prices.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use chrono::NaiveDate;
 use prooftally::store::plans::{self, Next};
@@ -67,6 +67,30 @@ fn the_cases_of_the_price_list_hold_without_a_database() {
     assert_eq!(answer.status.code(), Some(0), "{answer:?}");
     assert_eq!(text(&answer.stderr), "12 cases hold\n");
     assert_eq!(rows(&test(file, "json")), json!([]));
+}
+
+/// `prooftally … | head`: whoever reads may stop, and that is no failure.
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let file =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/plans/zkdpp-standard.cases.toml");
+    let file = file.display().to_string();
+    for arguments in [
+        &["config", "show"][..],
+        &["plans", "test", "--output", "json", "-f", &file],
+        &["plans", "test", "--output", "csv", "-f", &file],
+    ] {
+        let mut child = Command::new(PROGRAM)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program of this build starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        assert!(!text(&output.stderr).contains("pipe"), "{output:?}");
+    }
 }
 
 #[test]
