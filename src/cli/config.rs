@@ -16,7 +16,7 @@ impl ConfigVerb {
     pub fn run(self, loaded: &Loaded) -> anyhow::Result<()> {
         match self {
             ConfigVerb::Check => super::output::print("the configuration is good\n"),
-            ConfigVerb::Show => super::output::print(&loaded.render().to_string()),
+            ConfigVerb::Show => super::output::print(&loaded.render()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -152,13 +153,32 @@ async fn a_brand_pays_by_its_assignment() {
     let found = shop.json("invoices preview --brand acme --period 2026-03-15");
     assert_eq!((&found["tax_total"], &found["total"]), (&"4.70".into(), &"29.42".into()));
     let csv = shop.run("invoices preview --brand acme --period 2026-03-15 --output csv");
-    assert!(text(&csv.stdout).contains("tax:S,tax S,,19 % of 24.72 EUR,,4.70,EUR\r\n"), "{csv:?}");
+    let row = "acme,2026-03-11,2026-03-31,basic,1,tax:S,tax S,,19 % of 24.72 EUR,,4.70,EUR\r\n";
+    assert!(text(&csv.stdout).contains(row), "{csv:?}");
 
     // The first day is back-dated by a second assignment before the first.
     done(shop.run(&format!("{create} 2026-03-10 --until 2026-03-11 --because contract")));
+    let found = shop.json("invoices preview --brand acme --period 2026-03-10");
+    assert_eq!((&found["period"]["days"], &found["period"]["of_days"]), (&1.into(), &31.into()));
+    // 9.68 is due up to the tenth day, and 8.71 before it.
+    assert_eq!(amounts(&found)[0], json!(["fixed_fee", "1", "0.97"]));
+    // What comes after it is as it was, and the two stubs pay 30.00 in all but for the first nine days.
     let found = shop.json("invoices preview --brand acme --period 2026-03-15");
-    assert_eq!(found["period"]["first_day"], "2026-03-10");
-    assert_eq!(found["receipts"], "9");
+    assert_eq!(found["period"]["first_day"], "2026-03-11");
+    assert_eq!(amounts(&found)[0], json!(["fixed_fee", "1", "20.32"]));
+    let all = shop.json("invoices preview --all --month 2026-03");
+    assert_eq!((&all[2]["brand"], &all[2]["currency"]), (&"all brands".into(), &"EUR".into()));
+    let net = |row: &Value| -> Decimal { row["net_total"].as_str().unwrap().parse().unwrap() };
+    assert_eq!(net(&all[2]), net(&all[0]) + net(&all[1]));
+    let named = shop.run("invoices preview --brand acme --plan basic --period 2026-03-15");
+    let said = text(&named.stderr);
+    assert!(
+        said.contains("the assignment of acme has the period 2026-03-11 to 2026-03-31"),
+        "{said}"
+    );
+    let wrong = shop
+        .run("assignments waive --brand acme --from=-9999-01-01 --until 2026-03-01 --because x");
+    refused(&wrong, 2, "a day is in the years 1970 to 9999");
     let list = shop.json("assignments list --brand acme");
     let column = |name: &str| -> Value {
         list.as_array().unwrap().iter().map(|row| row[name].clone()).collect()
@@ -427,6 +447,8 @@ async fn a_profile_has_versions_and_says_what_is_missing() {
     refused(&tax("--category X"), 5, "there is no VAT category X");
     refused(&tax("--category AE"), 5, "needs an exemption text");
     refused(&tax("--category Z --rate 7"), 5, "category Z has a rate of 0 %, not 7");
+    let long = tax(&format!("--category E --exemption {}", "x".repeat(3000)));
+    refused(&long, 5, "--exemption has 3000 characters; an invoice takes 1000 at most");
     done(tax("--category S --rate 16"));
     done(tax("--category S --rate 19.0"));
     let list = shop.json("brands tax list acme");

@@ -55,7 +55,8 @@ pub struct Apply {
     /// Print what the version would change and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// First day on which it is in force, after the newest version's; today in UTC if left out. A
+    /// First day on which it is in force, after the newest version's, at most two years ahead; today
+    /// in UTC if left out, but the first version needs one. A
     /// period takes the version that is in force on its first day
     #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     effective_from: Option<NaiveDate>,

@@ -1,7 +1,7 @@
 //! `prooftally plans apply|list|show`.
 
 use billing::plan::Plan;
-use chrono::Utc;
+use chrono::{Months, NaiveDate, Utc};
 
 use super::changes::changes;
 use super::{Apply, Show};
@@ -11,6 +11,9 @@ use crate::cli::output::{Cell, Listing, Output};
 use crate::store::plans::{self, Next, Version};
 use crate::store::{Error, Store, plan_file};
 
+/// How far ahead a version may take effect.
+const AHEAD_MAX: Months = Months::new(24);
+
 /// Adds the plan of a file as a new version, or only says what it would change.
 pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Result<()> {
     let Apply { file, dry_run, effective_from } = apply;
@@ -19,9 +22,9 @@ pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Resul
         .map_err(|error| Problem::Refused(format!("{}: {error}", file.display())))?;
     let name = after.terms().name.clone();
     let asked_from = effective_from;
-    let effective_from = asked_from.unwrap_or_else(|| Utc::now().date_naive());
+    let newest = plans::versions(&store.pool, Some(&name)).await?.pop();
+    let effective_from = in_force_from(&name, newest.is_none(), asked_from)?;
     let next = if dry_run {
-        let newest = plans::versions(&store.pool, Some(&name)).await?.pop();
         Next::after(newest, &source, effective_from)
     } else {
         plans::apply(&store.pool, &name, &source, effective_from, &operator()).await?
@@ -58,6 +61,35 @@ pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Resul
         eprintln!("version {number} of {name} is in force from {effective_from}");
     }
     Ok(())
+}
+
+/// From when a new version is in force. No later version may take effect before it, so the first one
+/// needs a day that somebody chose, and none may lie far ahead by a slip of the pen.
+fn in_force_from(
+    name: &str,
+    is_first: bool,
+    asked_from: Option<NaiveDate>,
+) -> anyhow::Result<NaiveDate> {
+    let today = Utc::now().date_naive();
+    let Some(day) = asked_from else {
+        if is_first {
+            let text = format!(
+                "version 1 of {name} needs --effective-from: the first day that it may ever price, \
+                 which no later version can go before"
+            );
+            return Err(Problem::Refused(text).into());
+        }
+        return Ok(today);
+    };
+    let latest = today.checked_add_months(AHEAD_MAX).unwrap_or(NaiveDate::MAX);
+    if day > latest {
+        let text = format!(
+            "--effective-from {day} is more than two years ahead, and until then no other version of \
+             {name} could be applied: give {latest} or earlier"
+        );
+        return Err(Problem::Refused(text).into());
+    }
+    Ok(day)
 }
 
 /// Every version of every plan.
