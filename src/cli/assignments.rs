@@ -117,7 +117,7 @@ pub struct Waive {
 }
 
 /// 1 to 1,000 characters, as the database has it.
-fn reason(text: &str) -> Result<String, String> {
+pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.trim().chars().count() {
         1..=1000 => Ok(text.trim().to_owned()),
         count => Err(format!("a reason has 1 to 1000 characters, not {count}")),

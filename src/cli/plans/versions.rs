@@ -1,10 +1,10 @@
-//! `prooftally plans apply|list|show`.
+//! `prooftally plans apply|withdraw|list|show`.
 
 use billing::plan::Plan;
 use chrono::{Months, NaiveDate, Utc};
 
 use super::changes::changes;
-use super::{Apply, Show};
+use super::{Apply, Show, Withdraw};
 use crate::cli::Problem;
 use crate::cli::asking::operator;
 use crate::cli::output::{Cell, Listing, Output};
@@ -25,16 +25,19 @@ pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Resul
     let newest = plans::versions(&store.pool, Some(&name)).await?.pop();
     let effective_from = in_force_from(&name, newest.is_none(), asked_from)?;
     let next = if dry_run {
-        Next::after(newest, &source, effective_from)
+        let last = plans::last_number(&store.pool, &name).await?;
+        Next::after(newest, last, &source, effective_from)
     } else {
-        plans::apply(&store.pool, &name, &source, effective_from, &operator()).await?
+        plans::apply(&store.pool, &name, &source, effective_from, &operator())
+            .await
+            .map_err(refused)?
     };
     let number = match next {
         Next::Version(number) => number,
         Next::Same(newest) if asked_from.is_some_and(|from| from != newest.effective_from) => {
             let text = format!(
                 "version {} of {name} has this very text and takes effect on {}, which does not change: \
-                 give other days to a plan of another name",
+                 withdraw it first (`prooftally plans withdraw`), if no document has used it",
                 newest.version, newest.effective_from
             );
             return Err(Problem::Refused(text).into());
@@ -46,14 +49,15 @@ pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Resul
         Next::NotLater(newest) => {
             let text = format!(
                 "version {} of {name} takes effect on {}, and a new one must do so later: give \
-                 --effective-from a day after it",
+                 --effective-from a day after it, or withdraw that one first (`prooftally plans \
+                 withdraw`), if no document has used it",
                 newest.version, newest.effective_from
             );
             return Err(Problem::Refused(text).into());
         }
     };
     let versions = plans::versions(&store.pool, Some(&name)).await?;
-    let before = versions.iter().find(|version| version.version == number - 1);
+    let before = versions.iter().rfind(|version| version.version < number);
     changes(before.map(plan).transpose()?.as_ref(), &after).print(output)?;
     if dry_run {
         eprintln!("dry run: version {number} of {name}, from {effective_from}, is not applied");
@@ -74,7 +78,7 @@ fn in_force_from(
     let Some(day) = asked_from else {
         if is_first {
             let text = format!(
-                "version 1 of {name} needs --effective-from: the first day that it may ever price, \
+                "the first version of {name} needs --effective-from: the first day that it may ever price, \
                  which no later version can go before"
             );
             return Err(Problem::Refused(text).into());
@@ -92,10 +96,39 @@ fn in_force_from(
     Ok(day)
 }
 
-/// Every version of every plan.
+/// What the database's rules refuse, in its words.
+fn refused(error: Error) -> anyhow::Error {
+    match error.refusal_for_good() {
+        Some(why) => {
+            let why = why.split_once(": ").map_or(&*why, |(_code, why)| why);
+            Problem::Refused(why.to_owned()).into()
+        }
+        None => error.into(),
+    }
+}
+
+/// Withdraws a version that no document has used.
+pub async fn withdraw(store: &Store, withdraw: Withdraw) -> anyhow::Result<()> {
+    let Withdraw { name, version, because } = withdraw;
+    if !(1..=plans::last_number(&store.pool, &name).await?).contains(&version) {
+        return Err(Problem::NotFound(format!("plan {name} has no version {version}")).into());
+    }
+    plans::withdraw(&store.pool, &name, version, &because, &operator()).await.map_err(refused)?;
+    match plans::versions(&store.pool, Some(&name)).await?.pop() {
+        None => eprintln!("version {version} of {name} is withdrawn, and no other is left"),
+        Some(newest) => eprintln!(
+            "version {version} of {name} is withdrawn; version {} of {} is the newest again",
+            newest.version, newest.effective_from
+        ),
+    }
+    Ok(())
+}
+
+/// Every version of every plan; of those that were withdrawn also why.
 pub async fn list(store: &Store, output: Output) -> anyhow::Result<()> {
     let today = Utc::now().date_naive();
     let versions = plans::versions(&store.pool, None).await?;
+    let withdrawn = plans::withdrawn(&store.pool, None).await?;
     let mut listing = Listing::new([
         "plan",
         "version",
@@ -104,6 +137,7 @@ pub async fn list(store: &Store, output: Output) -> anyhow::Result<()> {
         "applied_at",
         "applied_by",
         "sha256",
+        "withdrawn_because",
     ]);
     for (at, version) in versions.iter().enumerate() {
         let next = versions.get(at + 1).filter(|next| next.plan_name == version.plan_name);
@@ -116,17 +150,33 @@ pub async fn list(store: &Store, output: Output) -> anyhow::Result<()> {
             version.applied_at.into(),
             version.applied_by.clone().into(),
             version.sha256.clone().into(),
+            Cell::Nothing,
+        ]);
+    }
+    for (version, withdrawal) in withdrawn {
+        listing.row([
+            version.plan_name.into(),
+            i64::from(version.version).into(),
+            version.effective_from.into(),
+            false.into(),
+            version.applied_at.into(),
+            version.applied_by.into(),
+            version.sha256.into(),
+            withdrawal.because.into(),
         ]);
     }
     listing.print(output)
 }
 
-/// The text of a version as it was applied; the newest if no number is given.
+/// The text of a version as it was applied, also of one that was withdrawn; the newest that holds if no
+/// number is given.
 pub async fn show(store: &Store, show: Show, output: Output) -> anyhow::Result<()> {
     let Show { name, version } = show;
-    let versions = plans::versions(&store.pool, Some(&name)).await?;
-    let newest = versions.last().map_or(0, |newest| newest.version);
-    let wanted = version.unwrap_or(newest);
+    let mut versions = plans::versions(&store.pool, Some(&name)).await?;
+    let wanted = version.or(versions.last().map(|newest| newest.version)).unwrap_or(0);
+    let withdrawn = plans::withdrawn(&store.pool, Some(&name)).await?;
+    versions.extend(withdrawn.into_iter().map(|(version, _)| version));
+    let newest = versions.iter().map(|version| version.version).max().unwrap_or(0);
     let Some(found) = versions.into_iter().find(|found| found.version == wanted) else {
         let text = match newest {
             0 => format!("no plan {name} was applied; `prooftally plans list` has those that were"),
