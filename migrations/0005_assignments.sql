@@ -27,14 +27,13 @@ create table assignment_end (
     -- Null where it goes on and is open.
     until_day date check (until_day between '1970-01-01' and '9999-12-31'),
     is_restored boolean not null default false,
-    -- The assignment that takes over, if one does.
+    -- The assignment that takes over, if one does; one that goes on may end for the next but one.
     replaced_by bigint references assignment,
     because text check (char_length(because) between 1 and 1000),
     made_at timestamptz not null default now(),
     made_by text not null check (char_length(made_by) between 1 and 200),
     check (because is not null or replaced_by is not null),
-    check (until_day is not null or is_restored),
-    check (not (is_restored and replaced_by is not null))
+    check (until_day is not null or is_restored)
 );
 create index assignment_end_assignment on assignment_end (assignment_no, end_no desc);
 

@@ -16,7 +16,8 @@ use chrono::NaiveDate;
 use crate::period::{Anchor, Cadence, Change, Grid, Period, Slot};
 
 pub use placement::{
-    Limits, Refusal, Stretch, Taken, check_end, check_new, check_priced, check_waiver,
+    Limits, Refusal, Stretch, Taken, check_end, check_later_days, check_new, check_priced,
+    check_waiver,
 };
 
 mod placement;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::asking::operator;
 use super::output::{Cell, Listing, Output};
 use super::{Problem, brands};
-use crate::store::assignments::{self, Made, New};
+use crate::store::assignments::{self, Made, New, Priced};
 use crate::store::{Store, catalog, unassigned, waivers};
 
 #[derive(Debug, Subcommand)]
@@ -189,6 +189,14 @@ async fn create(store: &Store, create: Create) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn days_priced(priced: Priced) -> String {
+    match priced {
+        None => "prices no day now".to_owned(),
+        Some((first, None)) => format!("prices the days from {first} on now"),
+        Some((first, Some(end))) => format!("prices the days from {first} until {end} now"),
+    }
+}
+
 fn without(brand: &BrandId, day: NaiveDate) -> String {
     format!(
         "from {day} on {brand} has no plan: `prooftally assignments create --brand {brand} --plan NAME \
@@ -226,6 +234,9 @@ async fn end(store: &Store, end: End) -> anyhow::Result<()> {
     if let Some((restored, plan, until)) = ended.restored {
         let until = until.map_or_else(String::new, |until| format!(" until {until}"));
         eprintln!("assignment {restored}, of plan {plan}, goes on from {on}{until}");
+    }
+    for (other, priced) in ended.moved {
+        eprintln!("assignment {other} {}", days_priced(priced));
     }
     if ended.is_without {
         eprintln!("{}", without(&brand.id, on));

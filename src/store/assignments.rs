@@ -109,7 +109,12 @@ pub struct Ended {
     pub restored: Option<(i64, String, Option<NaiveDate>)>,
     /// True if the brand has no plan on the day.
     pub is_without: bool,
+    /// Others that price other days now, and itself if it prices none, by number.
+    pub moved: Vec<(i64, Priced)>,
 }
+
+/// The days that an assignment prices: the first, and the first day after them; `None` if none.
+pub type Priced = Option<(NaiveDate, Option<NaiveDate>)>;
 
 /// The assignments of all brands, or of one, by brand and day; withdrawn ones too.
 ///
@@ -256,13 +261,13 @@ pub async fn end(
         Ok(found) => found,
         Err(refused) => return Ok(Err(refused)),
     };
-    let because = Some(because);
-    let until = Some(until);
+    let (because, until, withdrawn) = (Some(because), Some(until), no);
     let end = End { no, until, replaced_by: None, because, is_restored: false };
     insert_end(&mut transaction, end, by).await?;
     if let Some(restored) = restored {
         let (no, until) = (restored.no, restored.until);
-        let end = End { no, until, replaced_by: None, because, is_restored: true };
+        let replaced_by = held.replaced_by.get(&withdrawn).copied();
+        let end = End { no, until, replaced_by, because, is_restored: true };
         insert_end(&mut transaction, end, by).await?;
     }
     transaction.commit().await?;
@@ -354,6 +359,9 @@ impl Held {
         all.push(Assignment { no, plan, anchor, change, from, until });
         let after = Timeline::new(all, &catalog.versions)?;
         let (priced_from, priced_until) = assignment::check_priced(&after, no, from, until)?;
+        if let Some(until) = until {
+            assignment::check_later_days(&before, &after, until)?;
+        }
         let priced = |one: &&Assignment| before.priced(one.no).is_some();
         let overtaken = self.assignments.iter().filter(priced);
         let overtaken = overtaken.map(|one| one.no).filter(|no| after.priced(*no).is_none());
@@ -389,10 +397,21 @@ impl Held {
                 }
             }
         }
+        let before = Timeline::new(self.assignments.clone(), &catalog.versions)?;
         let after = Timeline::new(all, &catalog.versions)?;
+        let goes_on = restored.as_ref().map(|one| one.no);
+        let is_withdrawn = gives_back.is_some();
+        // That the assignment itself has its end, and the restored one its days, is no news.
+        let is_news = |(other, now): &(i64, Priced)| {
+            let is_expected =
+                Some(*other) == goes_on || *other == no && (is_withdrawn || now.is_some());
+            !is_expected && before.priced(*other) != *now
+        };
+        let priced = self.assignments.iter().map(|one| (one.no, after.priced(one.no)));
+        let moved = priced.filter(is_news).collect();
         let told = restored.as_ref().map(|one| (one.no, one.plan.clone(), one.until));
         let is_without = after.period_of(until).is_none();
-        Ok((Ended { is_withdrawn: gives_back.is_some(), restored: told, is_without }, restored))
+        Ok((Ended { is_withdrawn, restored: told, is_without, moved }, restored))
     }
 }
 

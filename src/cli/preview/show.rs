@@ -161,7 +161,7 @@ fn sums(drafts: &[Shown]) -> anyhow::Result<BTreeMap<&'static str, Sum>> {
 }
 
 /// Stands where a row of a sum has no brand; no brand can be called that.
-const ALL_BRANDS: &str = "all brands";
+pub(super) const ALL_BRANDS: &str = "all brands";
 
 fn head(case: &Case, draft: &Shown) -> String {
     let Case { brand, plan, version, slot, until, is_projected, .. } = case;
@@ -186,7 +186,7 @@ fn amount(money: Money) -> Cell {
     Cell::Decimal(money.amount().to_string())
 }
 
-fn count(number: u64) -> Cell {
+pub(super) fn count(number: u64) -> Cell {
     i64::try_from(number).unwrap_or(i64::MAX).into()
 }
 

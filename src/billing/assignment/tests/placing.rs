@@ -119,6 +119,26 @@ fn a_new_assignment_must_price_a_day() {
 }
 
 #[test]
+fn days_that_are_added_before_change_none_after_them() {
+    let added = assignment(2, "pro", "2026-03-10", "2026-03-20");
+    let place = |after: Assignment| {
+        let before = Timeline::new(vec![after.clone()], &one_plan()).unwrap();
+        let with = Timeline::new(vec![after, added.clone()], &one_plan()).unwrap();
+        check_later_days(&before, &with, day("2026-03-20"))
+    };
+    // It took over from one that was withdrawn since, and would wait again.
+    refused(
+        place(assignment(1, "basic", "2026-03-20", "")),
+        "reaches_later",
+        expect![
+            "it would price days after its end: assignment 1 follows on 2026-03-20 and would wait for the end of its period. Withdraw 1 by ending it on 2026-03-20 and make it again: where it takes over from nobody, it begins on its day"
+        ],
+    );
+    assert_eq!(place(split(assignment(1, "basic", "2026-03-20", ""))), Ok(()));
+    assert_eq!(place(assignment(1, "basic", "2026-03-21", "")), Ok(()), "a day lies between");
+}
+
+#[test]
 fn an_end_may_be_moved_as_long_as_nothing_is_in_the_way() {
     let assignments = [
         assignment(1, "basic", "2026-09-04", "2026-09-20"),
