@@ -295,11 +295,34 @@ fn line(line: &Line) -> Value {
         "arithmetic": line.arithmetic.explain(),
         "amount": line.amount.amount().to_string(),
     });
-    if let Arithmetic::Metered { meter, free_units_used, steps, exact } = &line.arithmetic {
-        value["meter"] = meter.as_str().into();
-        value["free_units"] = free_units_used.to_string().into();
-        value["steps"] = steps.iter().map(step).collect();
-        value["exact"] = exact.to_string().into();
+    let money = |money: &Money| Value::from(money.amount().to_string());
+    match &line.arithmetic {
+        Arithmetic::Metered { meter, free_units_used, steps, exact } => {
+            value["meter"] = meter.as_str().into();
+            value["free_units"] = free_units_used.to_string().into();
+            value["steps"] = steps.iter().map(step).collect();
+            value["exact"] = exact.to_string().into();
+        }
+        Arithmetic::Fixed { whole, days, of_days } => {
+            value["whole"] = whole.to_string().into();
+            value["days"] = (*days).into();
+            value["of_days"] = (*of_days).into();
+        }
+        Arithmetic::Percent { percent, of } => {
+            value["percent"] = percent.to_string().into();
+            value["of"] = money(of);
+        }
+        Arithmetic::Absolute { amount, of } => {
+            value["off"] = amount.to_string().into();
+            value["of"] = money(of);
+        }
+        Arithmetic::Limit { whole, days, of_days, limit, reached } => {
+            value["whole"] = whole.to_string().into();
+            value["days"] = (*days).into();
+            value["of_days"] = (*of_days).into();
+            value["limit"] = money(limit);
+            value["reached"] = money(reached);
+        }
     }
     value
 }
