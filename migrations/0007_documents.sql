@@ -651,7 +651,6 @@ begin
     end if;
     if not exists (select from plan_version_now v
         where v.plan_name = new.plan_name and v.version <> new.version) then
-        lock table assignment in share row exclusive mode;
         select min(a.assignment_no) into assigned from assignment_now a
             where a.plan_name = new.plan_name
                 and (a.until_day is null or a.until_day > a.from_day);
@@ -680,6 +679,22 @@ end
 $$;
 create trigger plan_version_stands before insert on document_period
     for each row execute function plan_version_stands();
+
+-- Whoever assigns a plan waits for one that is withdrawing its version, and the other way round.
+create function assignment_has_version() returns trigger
+language plpgsql security definer set search_path = pg_catalog, public as $$
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('plan ' || new.plan_name, 0));
+    if not exists (select from plan_version_now v
+        where v.plan_name = new.plan_name and v.effective_from <= new.from_day) then
+        raise exception 'no version of plan % is in force on %', new.plan_name, new.from_day
+            using errcode = 'check_violation';
+    end if;
+    return new;
+end
+$$;
+create trigger assignment_has_version before insert on assignment
+    for each row execute function assignment_has_version();
 
 -- The usage days behind a document stay what they are.
 create function zone_stays() returns trigger

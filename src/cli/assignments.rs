@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::asking::operator;
 use super::output::{Cell, Listing, Output};
+use super::plans::versions::refused;
 use super::{Problem, brands};
 use crate::store::assignments::{self, Made, New, Priced};
 use crate::store::{Store, catalog, unassigned, waivers};
@@ -209,8 +210,8 @@ fn without(brand: &BrandId, day: NaiveDate) -> String {
 /// # Errors
 /// [`Problem::Refused`] with the reason.
 pub async fn assign(store: &Store, brand: &BrandId, new: &New) -> anyhow::Result<Made> {
-    let made = assignments::create(&store.pool, brand, new, Utc::now(), &operator()).await?;
-    made.map_err(|refused| Problem::Refused(refused.to_string()).into())
+    let made = assignments::create(&store.pool, brand, new, Utc::now(), &operator()).await;
+    made.map_err(refused)?.map_err(|refused| Problem::Refused(refused.to_string()).into())
 }
 
 async fn end(store: &Store, end: End) -> anyhow::Result<()> {

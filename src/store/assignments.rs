@@ -359,7 +359,8 @@ impl Held {
         all.push(Assignment { no, plan, anchor, change, from, until });
         let after = Timeline::new(all, &catalog.versions)?;
         let (priced_from, priced_until) = assignment::check_priced(&after, no, from, until)?;
-        if let Some(until) = until {
+        // One that takes over ends the other for good, which is told.
+        if let (None, Some(until)) = (replaced, until) {
             assignment::check_later_days(&before, &after, until)?;
         }
         let priced = |one: &&Assignment| before.priced(one.no).is_some();

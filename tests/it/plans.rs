@@ -7,8 +7,8 @@ use chrono::NaiveDate;
 use prooftally::store::plans::{self, Next};
 use serde_json::{Value, json};
 
-use crate::harness::World;
 use crate::harness::engine_process::PROGRAM;
+use crate::harness::{World, wait_for};
 use crate::metering::receipt;
 
 mod withdrawing;

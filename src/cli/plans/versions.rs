@@ -97,7 +97,7 @@ fn in_force_from(
 }
 
 /// What the database's rules refuse, in its words.
-fn refused(error: Error) -> anyhow::Error {
+pub fn refused(error: Error) -> anyhow::Error {
     match error.refusal_for_good() {
         Some(why) => {
             let why = why.split_once(": ").map_or(&*why, |(_code, why)| why);

@@ -101,3 +101,44 @@ async fn an_assignment_keeps_a_version() {
     done(&plans.withdraw("1"), "no other is left");
     refused(&create("2026-03-10"), 5, "plan zkdpp-standard was never applied");
 }
+
+/// Whoever assigns a plan has seen its version, and waits; the version is gone when they go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_being_withdrawn_cannot_be_assigned() {
+    let plans = Plans::new().await;
+    let engine = plans.world.engine().await;
+    plans.world.publish_raw("proofs.verified", [receipt("r-1", "acme")].into_iter()).await;
+    plans.world.wait_until_metered().await;
+    engine.stop().await;
+    done(&plans.apply("0.03", "2026-01-01"), "version 1");
+    let mut withdrawing = plans.world.pool().begin().await.unwrap();
+    sqlx::query(
+        "insert into plan_withdrawal (plan_name, version, because, made_by) \
+         values ('zkdpp-standard', 1, 'wrong', 'test')",
+    )
+    .execute(&mut *withdrawing)
+    .await
+    .unwrap();
+    let create = ["assignments", "create", "--brand", "acme", "--plan", "zkdpp-standard"];
+    let create = [&create[..], &["--from", "2026-03-10"]].concat();
+    let created = std::thread::scope(|scope| {
+        let creating = scope.spawn(|| plans.world.prooftally(&create));
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() \
+            and wait_event_type = 'Lock' and query like 'insert into assignment %'";
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                wait_for("it waits for the version", async || {
+                    let count: i64 =
+                        sqlx::query_scalar(waiting).fetch_one(plans.world.pool()).await.ok()?;
+                    (count > 0).then_some(())
+                })
+                .await;
+                withdrawing.commit().await.unwrap();
+            });
+        });
+        creating.join().unwrap()
+    });
+    refused(&created, 5, "no version of plan zkdpp-standard is in force on 2026-03-10");
+    let listed = plans.world.prooftally(&["assignments", "list", "--output", "json"]);
+    assert_eq!(rows(&listed), json!([]));
+}

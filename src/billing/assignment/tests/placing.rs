@@ -134,6 +134,9 @@ fn days_that_are_added_before_change_none_after_them() {
             "it would price days after its end: assignment 1 follows on 2026-03-20 and would wait for the end of its period. Withdraw 1 by ending it on 2026-03-20 and make it again: where it takes over from nobody, it begins on its day"
         ],
     );
+    let ended = assignment(1, "basic", "2026-03-20", "2026-06-15");
+    assert_eq!(place(ended.clone()).unwrap_err().name(), "reaches_later");
+    assert_eq!(place(split(ended)), Ok(()));
     assert_eq!(place(split(assignment(1, "basic", "2026-03-20", ""))), Ok(()));
     assert_eq!(place(assignment(1, "basic", "2026-03-21", "")), Ok(()), "a day lies between");
 }
