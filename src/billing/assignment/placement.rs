@@ -157,7 +157,8 @@ pub fn check_priced(
 }
 
 /// Checks that a new assignment that takes over from nobody and ends on `until` changes nothing from
-/// that day on: what follows must not wait for a period that it begins. `before` and `after` are the timelines without and with it.
+/// that day on: what follows must not wait for a period that it begins. `before` and `after` are the
+/// timelines without and with it.
 ///
 /// # Errors
 /// [`Refusal::ReachesLater`].

@@ -89,6 +89,10 @@ fn what_cannot_be_assigned_says_what_to_do() {
             "days before 2026-10-01 are on finalized invoices: choose 2026-10-01 or later, or cancel those invoices first"
         ],
     );
+    let taken = Taken { assignments: &[], waivers: &[] };
+    for from in ["2026-10-01", "2026-10-02"] {
+        assert_eq!(check_new(&taken, day(from), None, limits), Ok(None), "{from} is open");
+    }
 }
 
 #[test]
@@ -180,6 +184,7 @@ fn an_end_may_be_moved_as_long_as_nothing_is_in_the_way() {
             "assignment 2 begins on 2026-10-01: let this one end there (until 2026-10-01), or withdraw that one by ending it on 2026-10-01"
         ],
     );
+    assert_eq!(check_end(&taken, 1, day("2026-10-01"), LIMITS), Ok(()), "up to the next one");
     // The earlier of the old end and the new one counts.
     let limits = Limits { open_from: Some(day("2026-09-21")), ..LIMITS };
     for until in ["2026-09-30", "2026-09-10"] {
