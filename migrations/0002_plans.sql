@@ -15,18 +15,39 @@ create table plan_version (
     constraint plan_version_hash check (sha256 = encode(sha256(convert_to(source, 'UTF8')), 'hex'))
 );
 
--- Versions count up from 1 without a gap, and each takes effect after the one before it. Two that
--- are added at once get the same number, of which the primary key lets one through.
+-- A version that was withdrawn is as if it had never been applied, but for its number, which is not
+-- used again. Which ones may be withdrawn, 0007 says.
+create table plan_withdrawal (
+    plan_name text not null,
+    version integer not null,
+    because text not null check (char_length(because) between 1 and 1000),
+    made_at timestamptz not null default now(),
+    made_by text not null check (char_length(made_by) between 1 and 200),
+    primary key (plan_name, version),
+    foreign key (plan_name, version) references plan_version
+);
+
+-- Versions that were not withdrawn.
+create view plan_version_now as
+    select v.* from plan_version v
+    where not exists (select from plan_withdrawal w
+        where w.plan_name = v.plan_name and w.version = v.version);
+
+-- Versions count up from 1 without a gap, and each takes effect after those before it that were not
+-- withdrawn. Two that are added at once get the same number, of which the primary key lets one through.
 create function plan_version_follows() returns trigger
 language plpgsql as $$
 declare
-    newest plan_version;
+    last integer;
+    newest plan_version_now;
 begin
-    select * into newest from plan_version p
+    select coalesce(max(p.version), 0) into last from plan_version p
+        where p.plan_name = new.plan_name;
+    select * into newest from plan_version_now p
         where p.plan_name = new.plan_name order by p.version desc limit 1;
-    if new.version <> coalesce(newest.version, 0) + 1 then
+    if new.version <> last + 1 then
         raise exception 'version % of plan % does not follow version %',
-            new.version, new.plan_name, coalesce(newest.version, 0)
+            new.version, new.plan_name, last
             using errcode = 'check_violation';
     end if;
     if new.effective_from <= newest.effective_from then
@@ -49,4 +70,6 @@ begin
 end
 $$;
 create trigger plan_version_stays before update or delete or truncate on plan_version
+    for each statement execute function plan_version_stays();
+create trigger plan_withdrawal_stays before update or delete or truncate on plan_withdrawal
     for each statement execute function plan_version_stays();

@@ -19,17 +19,21 @@ create table assignment (
 );
 create index assignment_brand on assignment (brand_no, from_day);
 
--- The end of an assignment; the newest row counts. On its first day it is withdrawn.
+-- The end of an assignment; the newest row counts. On its first day it is withdrawn. An assignment goes
+-- on (is_restored) where the one that took over from it is withdrawn, to the day on which that one ended.
 create table assignment_end (
     end_no bigint generated always as identity primary key,
     assignment_no bigint not null references assignment,
-    until_day date not null check (until_day <= '9999-12-31'),
-    -- The assignment that takes over, if one does.
+    -- Null where it goes on and is open.
+    until_day date check (until_day between '1970-01-01' and '9999-12-31'),
+    is_restored boolean not null default false,
+    -- The assignment that takes over, if one does; one that goes on may end for the next but one.
     replaced_by bigint references assignment,
     because text check (char_length(because) between 1 and 1000),
     made_at timestamptz not null default now(),
     made_by text not null check (char_length(made_by) between 1 and 200),
-    check (because is not null or replaced_by is not null)
+    check (because is not null or replaced_by is not null),
+    check (until_day is not null or is_restored)
 );
 create index assignment_end_assignment on assignment_end (assignment_no, end_no desc);
 
@@ -37,10 +41,10 @@ create index assignment_end_assignment on assignment_end (assignment_no, end_no 
 create view assignment_now as
     select a.assignment_no, a.brand_no, a.plan_name, a.from_day,
         coalesce(e.until_day, a.until_day) as until_day,
-        a.anchor_day, a.is_split, a.because, a.made_at, a.made_by
+        a.anchor_day, a.is_split, a.because, a.made_at, a.made_by, e.replaced_by
     from assignment a
     left join lateral (
-        select until_day from assignment_end e
+        select until_day, replaced_by from assignment_end e
         where e.assignment_no = a.assignment_no order by e.end_no desc limit 1
     ) e on true;
 

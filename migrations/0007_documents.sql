@@ -613,6 +613,8 @@ language plpgsql security definer set search_path = pg_catalog, public as $$
 declare
     newest date;
 begin
+    -- Documents hold it shared, so that one that is being issued is seen.
+    perform pg_advisory_xact_lock(hashtextextended('plan ' || new.plan_name, 0));
     select max(s.period_start) into newest from standing_invoice s
         join document_period p using (document_no, period_start) where p.plan_name = new.plan_name;
     if newest >= new.effective_from then
@@ -624,6 +626,75 @@ end
 $$;
 create trigger plan_version_is_new before insert on plan_version
     for each row execute function plan_version_is_new();
+
+-- The newest version of a plan can be withdrawn as long as no document has used it and every assignment
+-- keeps a version. Documents take the same lock, shared, so that neither misses the other.
+create function plan_withdrawal_may() returns trigger
+language plpgsql security definer set search_path = pg_catalog, public as $$
+declare
+    newest integer;
+    used date;
+    assigned bigint;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('plan ' || new.plan_name, 0));
+    select max(v.version) into newest from plan_version_now v where v.plan_name = new.plan_name;
+    if newest is distinct from new.version then
+        raise exception 'version % of plan % is not the newest one that holds, which is %',
+            new.version, new.plan_name, coalesce(newest::text, 'none')
+            using errcode = 'check_violation';
+    end if;
+    select min(p.period_start) into used from document_period p
+        where p.plan_name = new.plan_name and p.plan_version = new.version;
+    if used is not null then
+        raise exception 'version % of plan % prices the period from % on a document: apply a new version',
+            new.version, new.plan_name, used using errcode = 'restrict_violation';
+    end if;
+    if not exists (select from plan_version_now v
+        where v.plan_name = new.plan_name and v.version <> new.version) then
+        select min(a.assignment_no) into assigned from assignment_now a
+            where a.plan_name = new.plan_name
+                and (a.until_day is null or a.until_day > a.from_day);
+        if assigned is not null then
+            raise exception 'version % of plan % is its only one, and assignment % has it: withdraw that first',
+                new.version, new.plan_name, assigned using errcode = 'restrict_violation';
+        end if;
+    end if;
+    return new;
+end
+$$;
+create trigger plan_withdrawal_may before insert on plan_withdrawal
+    for each row execute function plan_withdrawal_may();
+
+create function plan_version_stands() returns trigger
+language plpgsql security definer set search_path = pg_catalog, public as $$
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('plan ' || new.plan_name, 0));
+    if exists (select from plan_withdrawal w
+        where w.plan_name = new.plan_name and w.version = new.plan_version) then
+        raise exception 'version % of plan % was withdrawn', new.plan_version, new.plan_name
+            using errcode = 'check_violation';
+    end if;
+    return new;
+end
+$$;
+create trigger plan_version_stands before insert on document_period
+    for each row execute function plan_version_stands();
+
+-- Whoever assigns a plan waits for one that is withdrawing its version, and the other way round.
+create function assignment_has_version() returns trigger
+language plpgsql security definer set search_path = pg_catalog, public as $$
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('plan ' || new.plan_name, 0));
+    if not exists (select from plan_version_now v
+        where v.plan_name = new.plan_name and v.effective_from <= new.from_day) then
+        raise exception 'no version of plan % is in force on %', new.plan_name, new.from_day
+            using errcode = 'check_violation';
+    end if;
+    return new;
+end
+$$;
+create trigger assignment_has_version before insert on assignment
+    for each row execute function assignment_has_version();
 
 -- The usage days behind a document stay what they are.
 create function zone_stays() returns trigger
@@ -664,7 +735,7 @@ begin
         grant insert on document, document_period, document_line, document_tax, billed,
             document_event, payment, standing_invoice, hold, hold_release, period_override,
             brand_billing, request, assignment, assignment_end, waiver, waiver_withdrawal,
-            brand_profile, brand_tax, plan_version to prooftally_app;
+            brand_profile, brand_tax, plan_version, plan_withdrawal to prooftally_app;
         grant update on series, brand_billing to prooftally_app;
         -- Locking a brand's row while something is placed on it.
         grant update (display_name) on brand to prooftally_app;

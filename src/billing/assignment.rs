@@ -5,7 +5,8 @@
 //! so each day is in one period or in none, and no period depends on the one before it.
 //!
 //! A change (another assignment, or a later version of its plan) waits for the end of the period that
-//! is running, unless it is a split, which ends that period on its day. An end takes effect on its day.
+//! is running, unless it is a split, which ends that period on its day. An end takes effect on its day,
+//! so an assignment that took over from nobody is laid out as a split.
 #![deny(clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeMap;
@@ -14,7 +15,10 @@ use chrono::NaiveDate;
 
 use crate::period::{Anchor, Cadence, Change, Grid, Period, Slot};
 
-pub use placement::{Limits, Refusal, Stretch, Taken, check_end, check_new, check_waiver};
+pub use placement::{
+    Limits, Refusal, Stretch, Taken, check_end, check_later_days, check_new, check_priced,
+    check_waiver,
+};
 
 mod placement;
 
@@ -60,6 +64,16 @@ struct Term {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assigned<'a> {
     pub slot: Slot,
+    pub assignment: &'a Assignment,
+    pub version: i32,
+}
+
+/// Days that one version of a plan prices without a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reign<'a> {
+    pub from: NaiveDate,
+    /// The first day after it.
+    pub until: Option<NaiveDate>,
     pub assignment: &'a Assignment,
     pub version: i32,
 }
@@ -112,6 +126,48 @@ impl Timeline {
         }
         end_run(&mut terms, assignments.len(), &assignments);
         Ok(Self { assignments, terms })
+    }
+
+    /// The periods of one plan by the calendar, whatever is assigned: from the first whole period, as
+    /// its first version has them, that begins when that version is in force. Without a version there are none.
+    ///
+    /// # Errors
+    /// If a day is outside 1970 to 9999.
+    pub fn of_plan(plan: &str, versions: &Versions) -> Result<Self, Error> {
+        let all = versions.get(plan).map_or(&[] as &[Version], Vec::as_slice);
+        let Some(first) = all.iter().min_by_key(|version| version.effective_from) else {
+            return Ok(Self::default());
+        };
+        let (anchor, day) = (Anchor::Calendar, first.effective_from);
+        let grid = Grid { cadence: first.cadence, anchor };
+        let from = grid.first_start(day).ok_or(Error::DayOutOfRange(day))?;
+        let plan = plan.to_owned();
+        let one = Assignment { no: 0, plan, anchor, change: Change::Split, from, until: None };
+        Self::new(vec![one], versions)
+    }
+
+    /// The days that an assignment prices: the first, and the first day after them (`None` if there
+    /// is no end). They follow each other. `None` if it prices no day, because it never takes effect.
+    pub fn priced(&self, no: i64) -> Option<(NaiveDate, Option<NaiveDate>)> {
+        let is_its =
+            |term: &&Term| self.assignments.get(term.assignment).is_some_and(|one| one.no == no);
+        let first = self.terms.iter().find(is_its)?;
+        let last = self.terms.iter().rfind(is_its)?;
+        Some((first.from, last.until))
+    }
+
+    /// Which version prices which days, in order.
+    pub fn reigns(&self) -> impl Iterator<Item = Reign<'_>> {
+        self.terms.iter().filter_map(|term| {
+            let Term { from, until, version, .. } = *term;
+            let assignment = self.assignments.get(term.assignment)?;
+            Some(Reign { from, until, assignment, version })
+        })
+    }
+
+    /// The first day on which a period begins.
+    pub fn first_day(&self) -> Option<NaiveDate> {
+        Some(self.terms.first()?.from)
     }
 
     /// The period that `day` is in; `None` if no assignment holds then.
@@ -191,8 +247,7 @@ fn take_over(
     term.from = match (change, terms.last()) {
         (Change::NextPeriod, Some(last)) if last.from >= day => last.from,
         (Change::NextPeriod, Some(last)) => {
-            let running = last.grid.whole_period(day).ok_or(Error::DayOutOfRange(day))?;
-            if running.start() == day { day } else { running.end() }
+            last.grid.first_start(day).ok_or(Error::DayOutOfRange(day))?
         }
         (Change::Split, _) | (_, None) => day,
     };

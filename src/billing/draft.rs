@@ -159,8 +159,7 @@ fn at<E: Into<money::Error>>(place: impl Into<String>) -> impl FnOnce(E) -> Erro
 fn fixed_fee(input: &Input<'_>) -> Result<Option<Line>, Error> {
     let Some(whole) = input.plan.terms().fixed_fee else { return Ok(None) };
     let (days, of_days) = days(input.slot);
-    let amount = Money::share_half_up(whole, days, of_days, input.plan.terms().currency)
-        .map_err(at("fixed fee"))?;
+    let amount = input.slot.share(whole, input.plan.terms().currency).map_err(at("fixed fee"))?;
     let arithmetic = Arithmetic::Fixed { whole, days, of_days };
     Ok(Some(unmetered(LineKey::FixedFee, "Fixed fee", arithmetic, amount)))
 }
@@ -238,7 +237,8 @@ fn discount_lines(plan: &Plan, charged: Money) -> Result<Vec<Line>, Error> {
 }
 
 /// What lifts `reached` to the minimum or lowers it to the maximum; never both, for a checked
-/// plan's minimum is not above its maximum, and prorating keeps that.
+/// plan's minimum is not above its maximum. Where the share of a minimum is a cent above that of
+/// nearly the same maximum, the maximum holds.
 fn limit_line(input: &Input<'_>, reached: Money) -> Result<Option<Line>, Error> {
     let terms = input.plan.terms();
     let limits = [
@@ -246,10 +246,12 @@ fn limit_line(input: &Input<'_>, reached: Money) -> Result<Option<Line>, Error> 
         (LineKey::Maximum, "Maximum", terms.maximum),
     ];
     let (days, of_days) = days(input.slot);
+    let share = |whole| input.slot.share(whole, terms.currency);
+    let maximum = terms.maximum.map(share).transpose().map_err(at("Maximum"))?;
     for (key, label, limit) in limits {
         let Some(whole) = limit else { continue };
-        let limit =
-            Money::share_half_up(whole, days, of_days, terms.currency).map_err(at(label))?;
+        let own = share(whole).map_err(at(label))?;
+        let limit = maximum.filter(|maximum| maximum.amount() < own.amount()).unwrap_or(own);
         let difference = limit.minus(reached).map_err(at(label))?;
         let applies = difference.is_negative() == (key == LineKey::Maximum);
         if applies && !difference.is_zero() {

@@ -2,8 +2,8 @@
 //! previous period.
 //!
 //! Boundary number `k` of a cadence is `anchor + k` cadences, its day cut to the length of its
-//! month, so an anchor of 31 January gives 28 February and then 31 March. A [`Schedule`] cuts whole
-//! periods at the days on which something changes.
+//! month, so an anchor of 31 January gives 28 February and then 31 March. Where something changes, a
+//! [`crate::assignment::Timeline`] cuts whole periods into [`Slot`]s.
 //!
 //! A usage day is a date in the brand's zone (see [`crate::usage::usage_day`]), so each instant has
 //! one day, whatever the clocks of the zone do, and each day one period.
@@ -13,9 +13,9 @@ use std::fmt;
 
 use chrono::{Datelike, Months, NaiveDate, TimeDelta};
 
-pub use schedule::{Change, Error, Schedule, Slot};
+pub use slot::Slot;
 
-mod schedule;
+mod slot;
 
 /// Days before 1970 or after 9999 are in no period.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=9999;
@@ -143,6 +143,15 @@ impl Anchor {
     }
 }
 
+/// When a change takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// At the end of the period that is running then.
+    NextPeriod,
+    /// On its day, which ends the running period there.
+    Split,
+}
+
 /// The whole periods of a cadence from an anchor, in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Grid {
@@ -160,6 +169,12 @@ impl Grid {
             None => self.week(day),
             Some(months) => self.months(day, months),
         }
+    }
+
+    /// The first day from `day` on with which a whole period begins.
+    pub fn first_start(self, day: NaiveDate) -> Option<NaiveDate> {
+        let running = self.whole_period(day)?;
+        Some(if running.start() == day { day } else { running.end() })
     }
 
     fn week(self, day: NaiveDate) -> Option<Period> {

@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 
 use super::asking::operator;
 use super::output::{Cell, Listing, Output};
+use super::plans::versions::refused;
 use super::{Problem, brands};
-use crate::store::assignments::{self, Made, New};
-use crate::store::{Store, unassigned, waivers};
+use crate::store::assignments::{self, Made, New, Priced};
+use crate::store::{Store, catalog, unassigned, waivers};
 
 #[derive(Debug, Subcommand)]
 pub enum Assignments {
@@ -65,10 +66,10 @@ pub struct Create {
     #[arg(long)]
     plan: String,
     /// First day, in the brand's zone; as early as the first usage day
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     from: NaiveDate,
     /// First day on which it no longer holds; open if it is left out
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     until: Option<NaiveDate>,
     /// From which day periods are counted: calendar, anniversary (the first day), or a date
     #[arg(long, default_value = "calendar")]
@@ -90,7 +91,7 @@ pub struct End {
     #[arg(long, value_name = "N")]
     assignment: Option<i64>,
     /// First day on which it no longer holds; its period ends the day before
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     on: NaiveDate,
     /// Why, for the history
     #[arg(long, value_parser = reason)]
@@ -103,10 +104,10 @@ pub struct Waive {
     #[arg(long)]
     brand: String,
     /// First day
-    #[arg(long, value_name = "DATE", required_unless_present = "withdraw")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day, required_unless_present = "withdraw")]
     from: Option<NaiveDate>,
     /// First day that is not waived
-    #[arg(long, value_name = "DATE", required_unless_present = "withdraw")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day, required_unless_present = "withdraw")]
     until: Option<NaiveDate>,
     /// Withdraw this waiver instead, so that its days are unassigned again
     #[arg(long, value_name = "N", conflicts_with_all = ["from", "until"])]
@@ -117,7 +118,7 @@ pub struct Waive {
 }
 
 /// 1 to 1,000 characters, as the database has it.
-fn reason(text: &str) -> Result<String, String> {
+pub(super) fn reason(text: &str) -> Result<String, String> {
     match text.trim().chars().count() {
         1..=1000 => Ok(text.trim().to_owned()),
         count => Err(format!("a reason has 1 to 1000 characters, not {count}")),
@@ -161,19 +162,47 @@ async fn create(store: &Store, create: Create) -> anyhow::Result<()> {
     let anchor = match anchor.as_str() {
         "calendar" => Anchor::Calendar,
         "anniversary" => Anchor::Anniversary(from),
-        day => Anchor::Anniversary(day.parse().map_err(|_| {
-            Problem::Refused(format!("--anchor {day} is not calendar, anniversary or a date"))
+        text => Anchor::Anniversary(super::day::day(text).map_err(|why| {
+            let text = format!("--anchor {text} is not calendar, anniversary or a day: {why}");
+            Problem::Refused(text)
         })?),
     };
     let change = if split { Change::Split } else { Change::NextPeriod };
     let new = New { plan, from, until, anchor, change, because };
-    let Made { no, replaced } = assign(store, &brand, &new).await?;
+    let made = assign(store, &brand, &new).await?;
     let until = until.map_or_else(String::new, |until| format!(" until {until}"));
-    eprintln!("assignment {no}: {brand} has plan {} from {from}{until}", new.plan);
-    if let Some(replaced) = replaced {
+    eprintln!("assignment {}: {brand} has plan {} from {from}{until}", made.no, new.plan);
+    if let Some(replaced) = made.replaced {
         eprintln!("assignment {replaced} ends there");
     }
+    if made.priced_from != from {
+        let day = made.priced_from;
+        eprintln!(
+            "it waits for the end of the running period: the first day that it prices is {day}"
+        );
+    }
+    for overtaken in made.overtaken {
+        eprintln!("assignment {overtaken} was still waiting, and never prices a day now");
+    }
+    if let Some(day) = made.nothing_from {
+        eprintln!("{}", without(&brand, day));
+    }
     Ok(())
+}
+
+fn days_priced(priced: Priced) -> String {
+    match priced {
+        None => "prices no day now".to_owned(),
+        Some((first, None)) => format!("prices the days from {first} on now"),
+        Some((first, Some(end))) => format!("prices the days from {first} until {end} now"),
+    }
+}
+
+fn without(brand: &BrandId, day: NaiveDate) -> String {
+    format!(
+        "from {day} on {brand} has no plan: `prooftally assignments create --brand {brand} --plan NAME \
+         --from {day}` gives it one"
+    )
 }
 
 /// Assigns a plan.
@@ -181,8 +210,8 @@ async fn create(store: &Store, create: Create) -> anyhow::Result<()> {
 /// # Errors
 /// [`Problem::Refused`] with the reason.
 pub async fn assign(store: &Store, brand: &BrandId, new: &New) -> anyhow::Result<Made> {
-    let made = assignments::create(&store.pool, brand, new, Utc::now(), &operator()).await?;
-    made.map_err(|refused| Problem::Refused(refused.to_string()).into())
+    let made = assignments::create(&store.pool, brand, new, Utc::now(), &operator()).await;
+    made.map_err(refused)?.map_err(|refused| Problem::Refused(refused.to_string()).into())
 }
 
 async fn end(store: &Store, end: End) -> anyhow::Result<()> {
@@ -195,10 +224,24 @@ async fn end(store: &Store, end: End) -> anyhow::Result<()> {
             Problem::NotFound(text)
         })?,
     };
-    assignments::end(&store.pool, &brand.id, no, on, &because, Utc::now(), &operator())
+    let ended = assignments::end(&store.pool, &brand.id, no, on, &because, Utc::now(), &operator())
         .await?
         .map_err(|refused| Problem::Refused(refused.to_string()))?;
-    eprintln!("assignment {no} of {} ends: {on} is the first day without it", brand.id);
+    if ended.is_withdrawn {
+        eprintln!("assignment {no} of {} is withdrawn", brand.id);
+    } else {
+        eprintln!("assignment {no} of {} ends: {on} is the first day without it", brand.id);
+    }
+    if let Some((restored, plan, until)) = ended.restored {
+        let until = until.map_or_else(String::new, |until| format!(" until {until}"));
+        eprintln!("assignment {restored}, of plan {plan}, goes on from {on}{until}");
+    }
+    for (other, priced) in ended.moved {
+        eprintln!("assignment {other} {}", days_priced(priced));
+    }
+    if ended.is_without {
+        eprintln!("{}", without(&brand.id, on));
+    }
     Ok(())
 }
 
@@ -236,13 +279,21 @@ async fn list(store: &Store, brand: Option<i32>, output: Output) -> anyhow::Resu
         "plan",
         "from",
         "until",
+        "first_priced_day",
+        "last_priced_day",
         "anchor",
         "split",
         "because",
         "made_at",
         "made_by",
     ]);
-    for one in assignments::records(&store.pool, brand).await? {
+    let mut snapshot =
+        store.pool.begin_with("begin isolation level repeatable read read only").await?;
+    let catalog = catalog::read(&mut *snapshot).await?;
+    let timelines = assignments::timelines(&mut snapshot, &catalog, brand).await?;
+    for one in assignments::records(&mut *snapshot, brand).await? {
+        let timeline = timelines.get(&one.brand_no);
+        let priced = timeline.and_then(|timeline| timeline.priced(one.assignment_no));
         let anchor = one.anchor_day.map_or_else(|| "calendar".to_owned(), |day| day.to_string());
         listing.row([
             one.assignment_no.into(),
@@ -250,6 +301,8 @@ async fn list(store: &Store, brand: Option<i32>, output: Output) -> anyhow::Resu
             one.plan_name.into(),
             one.from_day.into(),
             one.until_day.into(),
+            priced.map(|(first, _)| first).into(),
+            priced.and_then(|(_, end)| end?.pred_opt()).into(),
             anchor.into(),
             one.is_split.into(),
             one.because.into(),

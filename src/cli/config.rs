@@ -13,10 +13,10 @@ pub enum ConfigVerb {
 }
 
 impl ConfigVerb {
-    pub fn run(self, loaded: &Loaded) {
+    pub fn run(self, loaded: &Loaded) -> anyhow::Result<()> {
         match self {
-            ConfigVerb::Check => println!("the configuration is good"),
-            ConfigVerb::Show => print!("{}", loaded.render()),
+            ConfigVerb::Check => super::output::print("the configuration is good\n"),
+            ConfigVerb::Show => super::output::print(&loaded.render()),
         }
     }
 }

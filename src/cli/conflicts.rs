@@ -153,7 +153,7 @@ async fn ask_in_pages(
         let numbers: Vec<i64> = found.iter().map(|conflict| conflict.conflict_no).collect();
         let count = numbers.len();
         let answer = asking::ask_engine(store, &ask(numbers)).await?;
-        println!("{count} conflicts: {answer}");
+        super::output::print(&format!("{count} conflicts: {answer}\n"))?;
     }
 }
 

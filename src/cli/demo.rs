@@ -219,7 +219,7 @@ async fn show_conservation(store: &Store) -> anyhow::Result<()> {
     eprintln!();
     step("conservation\n");
     let found = conservation::count(&store.pool).await?;
-    println!("{}", conservation_line(&found));
+    super::output::print(&format!("{}\n", conservation_line(&found)))?;
     let violations = found.violations();
     anyhow::ensure!(violations.is_empty(), "conservation is broken: {}", violations.join("; "));
     Ok(())

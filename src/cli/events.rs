@@ -157,7 +157,7 @@ fn generate(spec: &Spec, file: &Path, truth: Option<PathBuf>) -> anyhow::Result<
     let truth = open_truth(truth)?;
     let bar = progress::bar("generating", spec.count);
     let mut out: Box<dyn Write> = if file == Path::new("-") {
-        Box::new(BufWriter::new(std::io::stdout().lock()))
+        Box::new(BufWriter::new(super::output::stdout()))
     } else {
         let file =
             File::create(file).with_context(|| format!("{} cannot be written", file.display()))?;

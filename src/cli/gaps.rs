@@ -95,7 +95,7 @@ async fn accept(store: &Store, which: Which, why: &str) -> anyhow::Result<()> {
         }
         is_first = false;
         let ask = Ask::AcceptGaps { numbers, reason: why.to_owned() };
-        println!("{}", asking::ask_engine(store, &ask).await?);
+        super::output::print(&format!("{}\n", asking::ask_engine(store, &ask).await?))?;
     }
 }
 

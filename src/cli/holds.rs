@@ -21,7 +21,7 @@ pub enum Holds {
     Set {
         brand: String,
         /// Only the period that begins on this day
-        #[arg(long, value_name = "DATE")]
+        #[arg(long, value_name = "DATE", value_parser = super::day::day)]
         period_start: Option<NaiveDate>,
         /// Why
         #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]

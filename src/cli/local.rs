@@ -21,10 +21,14 @@ impl Local {
         let Local::Up { data } = self;
         let stack = Stack::start(&Binaries::find()?, data)?;
         // One nats-server holds one replica. As variables, so that the lines can be pasted into a shell that then runs the engine.
-        println!("export PROOFTALLY__NATS__URL={}", stack.nats_url());
-        println!("export PROOFTALLY__DATABASE__URL={}", stack.postgres_url());
-        println!("export PROOFTALLY__NATS__ORIGIN__REPLICAS=1");
-        println!("export PROOFTALLY__NATS__MIRROR__REPLICAS=1");
+        super::output::print(&format!(
+            "export PROOFTALLY__NATS__URL={}\n\
+             export PROOFTALLY__DATABASE__URL={}\n\
+             export PROOFTALLY__NATS__ORIGIN__REPLICAS=1\n\
+             export PROOFTALLY__NATS__MIRROR__REPLICAS=1\n",
+            stack.nats_url(),
+            stack.postgres_url()
+        ))?;
         eprintln!("running until Ctrl-C");
         super::serve::told_to_stop().await;
         drop(stack);

@@ -8,6 +8,7 @@ mod brands;
 mod config;
 mod conflicts;
 mod credit_notes;
+mod day;
 mod demo;
 mod events;
 mod gaps;
@@ -196,8 +197,8 @@ impl Command {
             Noun::Periods(verb) => verb.run(&load()?.config, output).await,
             Noun::Holds(verb) => verb.run(&store(&load()?.config)?, output).await,
             Noun::Config(verb) => {
-                verb.run(&load()?);
-                Ok(())
+                let loaded = load()?;
+                verb.run(&loaded)
             }
         }
     }

@@ -1,11 +1,46 @@
 //! How data is printed: a table for people, JSON and CSV for machines. Data goes to stdout, all else
 //! to stderr.
 
-use std::io::Write;
+use std::io::{ErrorKind, StdoutLock, Write};
 
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// Stdout, which stays quiet once nobody reads it any more (`… | head`): what a command did is not
+/// undone by that, and its exit code says what it did.
+pub fn stdout() -> Stdout {
+    Stdout(std::io::stdout().lock())
+}
+
+pub struct Stdout(StdoutLock<'static>);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(bytes.len()),
+            answer => answer,
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            answer => answer,
+        }
+    }
+}
+
+/// Prints a text as it is.
+///
+/// # Errors
+/// If stdout cannot be written, for example because the disk is full.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = stdout();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -140,9 +175,9 @@ impl Listing {
     /// Prints to stdout.
     ///
     /// # Errors
-    /// If stdout is closed.
+    /// If stdout cannot be written, for example because the disk is full.
     pub fn print(&self, output: Output) -> anyhow::Result<()> {
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = stdout();
         match output {
             Output::Table => writeln!(stdout, "{}", self.table())?,
             Output::Json => {
@@ -162,6 +197,7 @@ impl Listing {
                 writer.flush()?;
             }
         }
+        stdout.flush()?;
         Ok(())
     }
 

@@ -21,7 +21,6 @@ use clap::{ArgGroup, Args};
 use sqlx::PgConnection;
 
 use super::output::Output;
-use super::plans::versions;
 use super::{Problem, invoices};
 use crate::config::Config;
 use crate::store::brands::{self, Brand};
@@ -49,7 +48,7 @@ pub struct Preview {
     #[arg(long, visible_alias = "month", value_parser = when)]
     period: Option<When>,
     /// Only usage up to the end of this day, in the brand's zone
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     at: Option<NaiveDate>,
     /// As if the rest of the period went on like the days up to --at, or today: an estimate
     #[arg(long)]
@@ -76,11 +75,12 @@ enum When {
 
 /// Reads `YYYY-MM-DD` or `YYYY-MM`.
 fn when(text: &str) -> Result<When, String> {
-    if let Ok(day) = text.parse() {
-        return Ok(When::Day(day));
+    if text.parse::<NaiveDate>().is_ok() {
+        return super::day::day(text).map(When::Day);
     }
-    let first: Option<NaiveDate> = format!("{text}-01").parse().ok();
+    let first = super::day::day(&format!("{text}-01"));
     first
+        .ok()
         .and_then(|first| Period::new(first, first.checked_add_months(Months::new(1))?))
         .map(When::Month)
         .ok_or_else(|| "write a day as YYYY-MM-DD or a month as YYYY-MM".to_owned())
@@ -193,10 +193,7 @@ impl Preview {
         }
         let (mut cases, mut left_out) = (Vec::new(), Vec::new());
         for brand in brands {
-            match self
-                .cases(&mut snapshot, (config, store), &known, &brand, candidate.as_ref())
-                .await
-            {
+            match self.cases(&mut snapshot, config, &known, &brand, candidate.as_ref()).await {
                 Ok(found) => cases.extend(found),
                 // One brand's trouble is told at the end, and does not hide the others.
                 Err(error) if self.all => left_out.push(format!("{}: {error:#}", brand.id)),
@@ -208,6 +205,7 @@ impl Preview {
             (&one.brand.id, one.slot.period.start())
                 .cmp(&(&next.brand.id, next.slot.period.start()))
         });
+        self.tell_stubs_ignored(&cases, &known.timelines);
         match (self.diff, self.all, cases.as_slice()) {
             (true, ..) => candidate::print(&cases, self.all, output)?,
             (false, false, [case]) => show::one(case, output)?,
@@ -218,6 +216,26 @@ impl Preview {
             return Ok(());
         }
         Err(Problem::Refused(format!("not in this sum: {}", left_out.join("; "))).into())
+    }
+
+    /// Says where a plan that was asked for by name prices whole periods, and the brand begins or ends
+    /// within them.
+    fn tell_stubs_ignored(&self, cases: &[Case], timelines: &BTreeMap<i32, Timeline>) {
+        for case in cases.iter().filter(|_| self.plan.is_some()) {
+            let period = case.slot.period;
+            let own =
+                timelines.get(&case.brand.no).and_then(|all| all.period_of(period.last_day()));
+            if let Some(own) = own.filter(|own| own.slot.period != period) {
+                eprintln!(
+                    "--plan prices {} to {} by the calendar; the assignment of {} has the period {} to {}",
+                    period.start(),
+                    period.last_day(),
+                    case.brand.id,
+                    own.slot.period.start(),
+                    own.slot.period.last_day()
+                );
+            }
+        }
     }
 
     /// Says which usage of the days in question has no plan, so that a sum is not taken for all.
@@ -242,13 +260,13 @@ impl Preview {
     async fn cases(
         &self,
         snapshot: &mut PgConnection,
-        of: (&Config, &Store),
+        config: &Config,
         known: &Known,
         brand: &Brand,
         candidate: Option<&candidate::Candidate>,
     ) -> anyhow::Result<Vec<Case>> {
         let mut cases = Vec::new();
-        for priced in self.priced(of.0, of.1, known, brand).await? {
+        for priced in self.priced(config, known, brand)? {
             let counted = candidate.map(|one| one.plan(&known.catalog, &priced));
             let other = counted.transpose()?.flatten();
             cases.push(self.case(snapshot, known, brand.clone(), priced, other).await?);
@@ -269,16 +287,10 @@ impl Preview {
     }
 
     /// The periods and their plans. None for a brand without one, if all are asked for.
-    async fn priced(
-        &self,
-        config: &Config,
-        store: &Store,
-        known: &Known,
-        brand: &Brand,
-    ) -> anyhow::Result<Vec<Priced>> {
+    fn priced(&self, config: &Config, known: &Known, brand: &Brand) -> anyhow::Result<Vec<Priced>> {
         let days = self.days(brand)?;
         if let Some(name) = &self.plan {
-            return by_calendar(config, store, name, days).await;
+            return by_calendar(config, &known.catalog, name, days);
         }
         let timeline = known.timelines.get(&brand.no);
         let overlaps = |period: Period| period.start() < days.end() && period.end() > days.start();
@@ -357,21 +369,29 @@ impl Known {
     }
 }
 
-/// The calendar periods of a plan that have one of `days`, whatever the brand is assigned.
-async fn by_calendar(
+/// The calendar periods of a plan that have one of `days`, whatever the brand is assigned. Days before
+/// its first version have the plan's file.
+fn by_calendar(
     config: &Config,
-    store: &Store,
+    catalog: &Catalog,
     name: &str,
     days: Period,
 ) -> anyhow::Result<Vec<Priced>> {
+    let timeline = Timeline::of_plan(name, &catalog.versions)?;
     let mut periods = Vec::new();
     let mut day = days.start();
     while day < days.end() {
-        let (plan, version) = any_plan(config, store, name, day).await?;
-        let grid = Grid { cadence: plan.terms().cadence, anchor: Anchor::Calendar };
-        let whole = grid.whole_period(day).context("the period is beyond the calendar")?;
-        day = whole.end();
-        periods.push(Priced { plan, version, assignment: None, slot: Slot::whole(whole) });
+        let priced = if let Some(found) = timeline.period_of(day) {
+            let plan = catalog.plan(name, found.version).context("a version is gone")?.clone();
+            Priced { plan, version: Some(found.version), assignment: None, slot: found.slot }
+        } else {
+            let plan = plan_of_file(config, name, day)?;
+            let grid = Grid { cadence: plan.terms().cadence, anchor: Anchor::Calendar };
+            let whole = grid.whole_period(day).context("the period is beyond the calendar")?;
+            Priced { plan, version: None, assignment: None, slot: Slot::whole(whole) }
+        };
+        day = priced.slot.period.end();
+        periods.push(priced);
     }
     Ok(periods)
 }
@@ -391,28 +411,15 @@ fn without_plan(brand: &BrandId, has_assignments: bool, days: Period) -> String 
     )
 }
 
-/// The version of the plan `name` that prices the calendar period of `day`, or its file if none was
-/// applied by then.
-async fn any_plan(
-    config: &Config,
-    store: &Store,
-    name: &str,
-    day: NaiveDate,
-) -> anyhow::Result<(Plan, Option<i32>)> {
-    let reigns = versions::reigns(store, name).await?;
-    if let Some(reign) = versions::of_day(&reigns, day) {
-        return Ok((reign.plan.clone(), Some(reign.version)));
-    }
+/// The plan in the file of that name, for days on which no version is in force.
+fn plan_of_file(config: &Config, name: &str, day: NaiveDate) -> anyhow::Result<Plan> {
     if !ids::is_name(name, ids::NAME_BYTES_MAX) {
         return Err(Problem::NotFound(format!("there is no plan {name}")).into());
     }
-    match invoices::plan_of_file(config, name) {
-        Ok(plan) => Ok((plan, None)),
-        Err(error) => {
-            let text = format!("plan {name} has no version in force on {day}, and {error:#}");
-            Err(Problem::NotFound(text).into())
-        }
-    }
+    invoices::plan_of_file(config, name).map_err(|error| {
+        let text = format!("plan {name} has no version in force on {day}, and {error:#}");
+        Problem::NotFound(text).into()
+    })
 }
 
 /// Prints what the period of `day` costs a brand that has a plan.

@@ -47,6 +47,9 @@ const FIELDS: &str = "Fields: legal_name, street, street_more, city, postcode, c
     electronic_address, contact_name, contact_email, contact_phone, buyer_reference, purchase_order, \
     terms_days.";
 
+/// Longest reason why no tax is due, in characters, as the database has it.
+const EXEMPTION_CHARS_MAX: usize = 1000;
+
 #[derive(Debug, Subcommand)]
 pub enum Taxes {
     /// Say how a brand is taxed from a day on
@@ -63,7 +66,7 @@ pub enum Taxes {
 pub struct TaxSet {
     brand: String,
     /// First day
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     from: NaiveDate,
     /// S standard, Z zero rated, E exempt, AE reverse charge, O outside the scope of VAT
     #[arg(long)]
@@ -239,6 +242,13 @@ async fn set_tax(store: &Store, set: TaxSet) -> anyhow::Result<()> {
     let category = Category::from_code(&category).ok_or_else(|| {
         Problem::Refused(format!("there is no VAT category {category}: use S, Z, E, AE or O"))
     })?;
+    let chars = exemption.as_deref().map_or(0, |text| text.chars().count());
+    if chars > EXEMPTION_CHARS_MAX {
+        let text = format!(
+            "--exemption has {chars} characters; an invoice takes {EXEMPTION_CHARS_MAX} at most"
+        );
+        return Err(Problem::Refused(text).into());
+    }
     let treatment = Treatment::new(category, rate, exemption)
         .map_err(|error| Problem::Refused(error.to_string()))?;
     let dated = Dated { from, treatment };

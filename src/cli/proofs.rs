@@ -44,7 +44,7 @@ impl Prove {
         let text = found.proof.to_text()?;
         match &self.out {
             Some(file) => write(file, text.as_bytes())?,
-            None => print!("{text}"),
+            None => super::output::print(&text)?,
         }
         if let Some(file) = &self.document_out {
             write(file, &found.document)?;

@@ -64,7 +64,7 @@ impl Void {
                 receipts: page.to_vec(),
                 because: self.why.clone(),
             };
-            println!("{}", asking::ask_engine(store, &ask).await?);
+            super::output::print(&format!("{}\n", asking::ask_engine(store, &ask).await?))?;
         }
         Ok(())
     }

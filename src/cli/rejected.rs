@@ -138,7 +138,7 @@ async fn ask_in_pages(
         after = last;
         let count = numbers.len();
         let answer = asking::ask_engine(store, &ask(numbers)).await?;
-        println!("{count} rejections: {answer}");
+        super::output::print(&format!("{count} rejections: {answer}\n"))?;
     }
 }
 

@@ -41,7 +41,7 @@ impl Stream {
             Stream::Adopt { why } => {
                 let store = super::store(config)?;
                 let ask = Ask::AdoptStream { reason: why };
-                println!("{}", asking::ask_engine(&store, &ask).await?);
+                super::output::print(&format!("{}\n", asking::ask_engine(&store, &ask).await?))?;
                 Ok(())
             }
         }

@@ -18,10 +18,10 @@ pub struct Usage {
     #[arg(long)]
     brand: Option<String>,
     /// First usage day, in the brand's zone
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     from: Option<NaiveDate>,
     /// The day after the last usage day
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     until: Option<NaiveDate>,
 }
 

@@ -30,6 +30,8 @@ pub struct Record {
     pub because: Option<String>,
     pub made_at: DateTime<Utc>,
     pub made_by: String,
+    /// The assignment that took over from it, if it ends for that.
+    pub replaced_by: Option<i64>,
 }
 
 impl Record {
@@ -52,7 +54,7 @@ pub struct Act {
     pub made_by: String,
     pub brand_id: String,
     pub assignment_no: i64,
-    /// `created`, `ended`, `withdrawn` or `replaced`.
+    /// `created`, `ended`, `withdrawn`, `replaced` or `restored`.
     pub act: String,
     pub plan_name: String,
     pub from_day: NaiveDate,
@@ -85,12 +87,34 @@ pub enum Refused {
 }
 
 /// An assignment that was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
     pub no: i64,
     /// The one that it took over from, which now ends on its first day.
     pub replaced: Option<i64>,
+    /// The first day that it prices, which may come after its first day.
+    pub priced_from: NaiveDate,
+    /// Others that waited, and now never price a day.
+    pub overtaken: Vec<i64>,
+    /// The first day after it, if nothing has that.
+    pub nothing_from: Option<NaiveDate>,
 }
+
+/// An assignment that was ended or withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// True if it never held.
+    pub is_withdrawn: bool,
+    /// The one that it had taken over from, which goes on, with its plan and the first day after it.
+    pub restored: Option<(i64, String, Option<NaiveDate>)>,
+    /// True if the brand has no plan on the day.
+    pub is_without: bool,
+    /// Others that price other days now, and itself if it prices none, by number.
+    pub moved: Vec<(i64, Priced)>,
+}
+
+/// The days that an assignment prices: the first, and the first day after them; `None` if none.
+pub type Priced = Option<(NaiveDate, Option<NaiveDate>)>;
 
 /// The assignments of all brands, or of one, by brand and day; withdrawn ones too.
 ///
@@ -125,7 +149,7 @@ pub async fn history(
             from assignment \
             union all \
             select e.made_at, e.made_by, a.brand_no, a.assignment_no, \
-                case when e.replaced_by is not null then 'replaced' \
+                case when e.is_restored then 'restored' when e.replaced_by is not null then 'replaced' \
                      when e.until_day <= a.from_day then 'withdrawn' else 'ended' end, \
                 a.plan_name, a.from_day, e.until_day, e.replaced_by, e.because, e.end_no \
             from assignment_end e join assignment a using (assignment_no) \
@@ -173,10 +197,11 @@ pub async fn create(
     let mut transaction = pool.begin().await?;
     let held = Held::lock(&mut transaction, brand, now).await?;
     let catalog = catalog::read(&mut *transaction).await?;
-    let replaced = match held.place(new, &catalog) {
-        Ok(replaced) => replaced,
+    let placed = match held.place(new, &catalog) {
+        Ok(placed) => placed,
         Err(refused) => return Ok(Err(refused)),
     };
+    let replaced = placed.replaced;
     let anchor = match new.anchor {
         Anchor::Calendar => None,
         Anchor::Anniversary(day) => Some(day),
@@ -191,19 +216,29 @@ pub async fn create(
     .bind(new.from)
     .bind(new.until)
     .bind(anchor)
-    .bind(new.change == Change::Split)
+    .bind(placed.change == Change::Split)
     .bind(&new.because)
     .bind(by)
     .fetch_one(&mut *transaction)
     .await?;
     if let Some(replaced) = replaced {
-        insert_end(&mut transaction, replaced, new.from, Some(no), None, by).await?;
+        let until = Some(new.from);
+        let end =
+            End { no: replaced, until, replaced_by: Some(no), because: None, is_restored: false };
+        insert_end(&mut transaction, end, by).await?;
     }
     transaction.commit().await?;
-    Ok(Ok(Made { no, replaced }))
+    Ok(Ok(Made {
+        no,
+        replaced,
+        priced_from: placed.priced_from,
+        overtaken: placed.overtaken,
+        nothing_from: placed.nothing_from,
+    }))
 }
 
-/// Lets an assignment end on `until`, its first day without; on its first day it is withdrawn.
+/// Lets an assignment end on `until`, its first day without; on its first day it is withdrawn, and the
+/// one that it had taken over from goes on.
 ///
 /// # Errors
 /// If the database is away; the inner error says why it is refused.
@@ -215,33 +250,50 @@ pub async fn end(
     because: &str,
     now: DateTime<Utc>,
     by: &str,
-) -> Result<Result<(), Refused>, Error> {
+) -> Result<Result<Ended, Refused>, Error> {
     let mut transaction = pool.begin().await?;
     let held = Held::lock(&mut transaction, brand, now).await?;
     if let Err(refusal) = assignment::check_end(&held.taken(), no, until, held.limits) {
         return Ok(Err(refusal.into()));
     }
-    insert_end(&mut transaction, no, until, None, Some(because), by).await?;
+    let catalog = catalog::read(&mut *transaction).await?;
+    let (ended, restored) = match held.without(no, until, &catalog) {
+        Ok(found) => found,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let (because, until, withdrawn) = (Some(because), Some(until), no);
+    let end = End { no, until, replaced_by: None, because, is_restored: false };
+    insert_end(&mut transaction, end, by).await?;
+    if let Some(restored) = restored {
+        let (no, until) = (restored.no, restored.until);
+        let replaced_by = held.replaced_by.get(&withdrawn).copied();
+        let end = End { no, until, replaced_by, because, is_restored: true };
+        insert_end(&mut transaction, end, by).await?;
+    }
     transaction.commit().await?;
-    Ok(Ok(()))
+    Ok(Ok(ended))
 }
 
-async fn insert_end(
-    connection: &mut PgConnection,
+/// A row of `assignment_end`.
+struct End<'a> {
     no: i64,
-    until: NaiveDate,
+    until: Option<NaiveDate>,
     replaced_by: Option<i64>,
-    because: Option<&str>,
-    by: &str,
-) -> Result<(), Error> {
+    because: Option<&'a str>,
+    is_restored: bool,
+}
+
+async fn insert_end(connection: &mut PgConnection, end: End<'_>, by: &str) -> Result<(), Error> {
     sqlx::query(
-        "insert into assignment_end (assignment_no, until_day, replaced_by, because, made_by) \
-         values ($1, $2, $3, $4, $5)",
+        "insert into assignment_end \
+            (assignment_no, until_day, replaced_by, because, is_restored, made_by) \
+         values ($1, $2, $3, $4, $5, $6)",
     )
-    .bind(no)
-    .bind(until)
-    .bind(replaced_by)
-    .bind(because)
+    .bind(end.no)
+    .bind(end.until)
+    .bind(end.replaced_by)
+    .bind(end.because)
+    .bind(end.is_restored)
     .bind(by)
     .execute(connection)
     .await?;
@@ -252,6 +304,8 @@ async fn insert_end(
 pub(super) struct Held {
     pub(super) brand: Brand,
     assignments: Vec<Assignment>,
+    /// Of those that end because another takes over: which one does.
+    replaced_by: BTreeMap<i64, i64>,
     waivers: Vec<assignment::Stretch>,
     limits: Limits,
 }
@@ -275,36 +329,98 @@ impl Held {
                 .fetch_one(&mut *connection)
                 .await?;
         let limits = Limits { earliest: first.map_or(today, |first| first.min(today)), open_from };
+        let replaced_by =
+            records.iter().filter_map(|one| Some((one.assignment_no, one.replaced_by?))).collect();
         let assignments = records.iter().map(Record::assignment).collect();
         let waivers = waivers.iter().map(waivers::Record::stretch).collect();
-        Ok(Self { brand, assignments, waivers, limits })
+        Ok(Self { brand, assignments, replaced_by, waivers, limits })
     }
 
     pub(super) fn taken(&self) -> Taken<'_> {
         Taken { assignments: &self.assignments, waivers: &self.waivers }
     }
 
-    /// Checks where `new` stands among the others, and that each of its days has a price.
-    fn place(&self, new: &New, catalog: &Catalog) -> Result<Option<i64>, Refused> {
+    /// Checks where `new` stands among the others, that each of its days has a price, and that it prices
+    /// a day at all.
+    fn place(&self, new: &New, catalog: &Catalog) -> Result<Placed, Refused> {
         if self.assignments.len() >= ASSIGNMENTS_MAX {
             return Err(Refused::TooMany);
         }
         let replaced = assignment::check_new(&self.taken(), new.from, new.until, self.limits)?;
-        let mut after = self.assignments.clone();
-        for one in &mut after {
-            if Some(one.no) == replaced {
-                one.until = Some(new.from);
+        // What takes over from nobody begins on its day, whatever is placed before it later.
+        let change = if replaced.is_some() { new.change } else { Change::Split };
+        let before = Timeline::new(self.assignments.clone(), &catalog.versions)?;
+        let mut all = self.assignments.clone();
+        for one in all.iter_mut().filter(|one| Some(one.no) == replaced) {
+            one.until = Some(new.from);
+        }
+        let no = i64::MAX;
+        let New { plan, from, until, anchor, .. } = new.clone();
+        all.push(Assignment { no, plan, anchor, change, from, until });
+        let after = Timeline::new(all, &catalog.versions)?;
+        let (priced_from, priced_until) = assignment::check_priced(&after, no, from, until)?;
+        // One that takes over ends the other for good, which is told.
+        if let (None, Some(until)) = (replaced, until) {
+            assignment::check_later_days(&before, &after, until)?;
+        }
+        let priced = |one: &&Assignment| before.priced(one.no).is_some();
+        let overtaken = self.assignments.iter().filter(priced);
+        let overtaken = overtaken.map(|one| one.no).filter(|no| after.priced(*no).is_none());
+        Ok(Placed {
+            replaced,
+            change,
+            priced_from,
+            overtaken: overtaken.collect(),
+            nothing_from: priced_until.filter(|day| after.period_of(*day).is_none()),
+        })
+    }
+
+    /// What holds once assignment `no` ends on `until`: withdrawn, it gives its days back to the one that
+    /// it took over from, which is the second answer.
+    fn without(
+        &self,
+        no: i64,
+        until: NaiveDate,
+        catalog: &Catalog,
+    ) -> Result<(Ended, Option<Assignment>), Refused> {
+        let mut all = self.assignments.clone();
+        let mut gives_back = None;
+        for one in all.iter_mut().filter(|one| one.no == no) {
+            gives_back = (until <= one.from).then_some(one.until);
+            one.until = Some(until);
+        }
+        let mut restored = None;
+        if let Some(back_until) = gives_back {
+            for one in &mut all {
+                if self.replaced_by.get(&one.no) == Some(&no) {
+                    one.until = back_until;
+                    restored = Some(one.clone());
+                }
             }
         }
-        after.push(Assignment {
-            no: i64::MAX,
-            plan: new.plan.clone(),
-            anchor: new.anchor,
-            change: new.change,
-            from: new.from,
-            until: new.until,
-        });
-        Timeline::new(after, &catalog.versions)?;
-        Ok(replaced)
+        let before = Timeline::new(self.assignments.clone(), &catalog.versions)?;
+        let after = Timeline::new(all, &catalog.versions)?;
+        let goes_on = restored.as_ref().map(|one| one.no);
+        let is_withdrawn = gives_back.is_some();
+        // That the assignment itself has its end, and the restored one its days, is no news.
+        let is_news = |(other, now): &(i64, Priced)| {
+            let is_expected =
+                Some(*other) == goes_on || *other == no && (is_withdrawn || now.is_some());
+            !is_expected && before.priced(*other) != *now
+        };
+        let priced = self.assignments.iter().map(|one| (one.no, after.priced(one.no)));
+        let moved = priced.filter(is_news).collect();
+        let told = restored.as_ref().map(|one| (one.no, one.plan.clone(), one.until));
+        let is_without = after.period_of(until).is_none();
+        Ok((Ended { is_withdrawn, restored: told, is_without, moved }, restored))
     }
+}
+
+/// Where a new assignment stands.
+struct Placed {
+    replaced: Option<i64>,
+    change: Change,
+    priced_from: NaiveDate,
+    overtaken: Vec<i64>,
+    nothing_from: Option<NaiveDate>,
 }

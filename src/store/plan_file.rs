@@ -72,18 +72,18 @@ struct ChargeFile {
     result: Option<Spanned<String>>,
     meter: Option<Spanned<String>>,
     #[serde(default)]
-    free_units: u64,
+    free_units: Units,
     model: Spanned<String>,
     unit_price: Option<Amount>,
     tiers: Option<Vec<TierFile>>,
-    package_size: Option<u64>,
+    package_size: Option<Units>,
     package_price: Option<Amount>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TierFile {
-    up_to: Option<u64>,
+    up_to: Option<Units>,
     unit_price: Amount,
     flat_fee: Option<Amount>,
 }
@@ -122,6 +122,35 @@ impl Visitor<'_> for AmountVisitor {
             && !text.ends_with('.');
         let amount = Decimal::from_str_exact(text).ok().filter(|_| plain);
         amount.map(Amount).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
+
+/// A number of units.
+#[derive(Default)]
+struct Units(u64);
+
+impl<'de> Deserialize<'de> for Units {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_u64(UnitsVisitor)
+    }
+}
+
+struct UnitsVisitor;
+
+impl Visitor<'_> for UnitsVisitor {
+    type Value = Units;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number of units, 0 or more")
+    }
+
+    fn visit_u64<E: de::Error>(self, units: u64) -> Result<Units, E> {
+        Ok(Units(units))
+    }
+
+    fn visit_i64<E: de::Error>(self, units: i64) -> Result<Units, E> {
+        let whole = u64::try_from(units).map(Units);
+        whole.map_err(|_| E::invalid_value(de::Unexpected::Signed(units), &self))
     }
 }
 
@@ -168,7 +197,7 @@ impl Reader<'_> {
             .map_err(|error| self.wrong(&charge.predicate, error.to_string()))?;
         let model = self.model(&charge)?;
         let ChargeFile { name, free_units, .. } = charge;
-        Ok(Charge { name, selector, meter, free_units, model })
+        Ok(Charge { name, selector, meter, free_units: free_units.0, model })
     }
 
     /// The model, from the keys that belong to it; a key of another model is refused, not ignored.
@@ -181,7 +210,7 @@ impl Reader<'_> {
             ("graduated", None, Some(tiers), None, None) => Ok(Model::Graduated(rows(tiers))),
             ("volume", None, Some(tiers), None, None) => Ok(Model::Volume(rows(tiers))),
             ("package", None, None, Some(size), Some(price)) => {
-                Ok(Model::Package { size: *size, price: price.0 })
+                Ok(Model::Package { size: size.0, price: price.0 })
             }
             ("per_unit", ..) => Err(self.keys(model, "unit_price")),
             ("graduated" | "volume", ..) => Err(self.keys(model, "tiers")),
@@ -235,7 +264,7 @@ fn rows(tiers: &[TierFile]) -> Vec<Tier> {
     tiers
         .iter()
         .map(|tier| Tier {
-            up_to: tier.up_to,
+            up_to: tier.up_to.as_ref().map(|units| units.0),
             unit_price: tier.unit_price.0,
             flat_fee: tier.flat_fee.as_ref().map_or(Decimal::ZERO, |fee| fee.0),
         })

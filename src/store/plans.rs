@@ -1,5 +1,7 @@
-//! Plan versions: the texts of plan files as they were applied. They are added and never changed,
-//! which the table's triggers see to.
+//! Plan versions: the texts of plan files as they were applied. They are added and never changed; one
+//! that no document has used can be withdrawn, by a row of its own. The tables' triggers see to both.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool};
@@ -34,18 +36,34 @@ pub enum Next {
 }
 
 impl Next {
-    /// What applying `source` from `effective_from` on comes to after the version `newest`.
-    pub fn after(newest: Option<Version>, source: &str, effective_from: NaiveDate) -> Self {
+    /// What applying `source` from `effective_from` on comes to after the version `newest`, where
+    /// `last` is the highest number there was; 0 if there was none.
+    pub fn after(
+        newest: Option<Version>,
+        last: i32,
+        source: &str,
+        effective_from: NaiveDate,
+    ) -> Self {
         match newest {
-            None => Self::Version(1),
             Some(newest) if newest.source == source => Self::Same(newest),
             Some(newest) if newest.effective_from >= effective_from => Self::NotLater(newest),
-            Some(newest) => Self::Version(newest.version.saturating_add(1)),
+            _ => Self::Version(last.saturating_add(1)),
         }
     }
 }
 
-/// All versions of the plan named `name`, or of all plans; by name, then version.
+/// A version that no longer holds.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Withdrawal {
+    pub plan_name: String,
+    pub version: i32,
+    pub because: String,
+    pub made_at: DateTime<Utc>,
+    pub made_by: String,
+}
+
+/// All versions of the plan named `name`, or of all plans, but for those that were withdrawn; by name,
+/// then version.
 ///
 /// # Errors
 /// If the database is away.
@@ -55,10 +73,82 @@ pub async fn versions(
 ) -> Result<Vec<Version>, Error> {
     Ok(sqlx::query_as(
         "select plan_name, version, effective_from, source, sha256, applied_at, applied_by \
-         from plan_version where $1::text is null or plan_name = $1 order by plan_name, version",
+         from plan_version_now where $1::text is null or plan_name = $1 \
+         order by plan_name, version",
     )
     .bind(name)
     .fetch_all(executor)
+    .await?)
+}
+
+/// The versions that were withdrawn, each with its withdrawal; by name, then version.
+///
+/// # Errors
+/// If the database is away.
+pub async fn withdrawn(
+    pool: &PgPool,
+    name: Option<&str>,
+) -> Result<Vec<(Version, Withdrawal)>, Error> {
+    let withdrawals: Vec<Withdrawal> = sqlx::query_as(
+        "select plan_name, version, because, made_at, made_by from plan_withdrawal \
+         where $1::text is null or plan_name = $1 order by plan_name, version",
+    )
+    .bind(name)
+    .fetch_all(pool)
+    .await?;
+    // Neither table loses a row, so what is read later has all versions that were withdrawn before.
+    let versions: Vec<Version> = sqlx::query_as(
+        "select plan_name, version, effective_from, source, sha256, applied_at, applied_by \
+         from plan_version where $1::text is null or plan_name = $1",
+    )
+    .bind(name)
+    .fetch_all(pool)
+    .await?;
+    let mut versions: HashMap<(String, i32), Version> = versions
+        .into_iter()
+        .map(|version| ((version.plan_name.clone(), version.version), version))
+        .collect();
+    let found = withdrawals.into_iter().filter_map(|withdrawal| {
+        let key = (withdrawal.plan_name.clone(), withdrawal.version);
+        Some((versions.remove(&key)?, withdrawal))
+    });
+    Ok(found.collect())
+}
+
+/// Withdraws a version: from now on it is as if it had never been applied.
+///
+/// # Errors
+/// [`Error::Refused`] if it is not the newest one that holds, a document has used it, or an assignment
+/// would be left without a version.
+pub async fn withdraw(
+    pool: &PgPool,
+    name: &str,
+    version: i32,
+    because: &str,
+    by: &str,
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into plan_withdrawal (plan_name, version, because, made_by) values ($1, $2, $3, $4)",
+    )
+    .bind(name)
+    .bind(version)
+    .bind(because)
+    .bind(by)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The highest number that a version of the plan ever had; 0 without any.
+///
+/// # Errors
+/// If the database is away.
+pub async fn last_number(executor: impl PgExecutor<'_>, name: &str) -> Result<i32, Error> {
+    Ok(sqlx::query_scalar(
+        "select coalesce(max(version), 0) from plan_version where plan_name = $1",
+    )
+    .bind(name)
+    .fetch_one(executor)
     .await?)
 }
 
@@ -74,12 +164,15 @@ pub async fn apply(
     by: &str,
 ) -> Result<Next, Error> {
     let mut transaction = pool.begin().await?;
-    // Who applies a plan at the same time waits here, and then sees this version.
-    sqlx::query("lock table plan_version in share row exclusive mode")
+    // Who applies this plan at the same time, withdraws a version or issues a document waits here, and
+    // then sees this version. The lock needs no right to change the table.
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('plan ' || $1, 0))")
+        .bind(name)
         .execute(&mut *transaction)
         .await?;
     let newest = versions(&mut *transaction, Some(name)).await?.pop();
-    let next = Next::after(newest, source, effective_from);
+    let last = last_number(&mut *transaction, name).await?;
+    let next = Next::after(newest, last, source, effective_from);
     if let Next::Version(version) = next {
         sqlx::query(
             "insert into plan_version \

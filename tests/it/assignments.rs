@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -152,13 +153,32 @@ async fn a_brand_pays_by_its_assignment() {
     let found = shop.json("invoices preview --brand acme --period 2026-03-15");
     assert_eq!((&found["tax_total"], &found["total"]), (&"4.70".into(), &"29.42".into()));
     let csv = shop.run("invoices preview --brand acme --period 2026-03-15 --output csv");
-    assert!(text(&csv.stdout).contains("tax:S,tax S,,19 % of 24.72 EUR,,4.70,EUR\r\n"), "{csv:?}");
+    let row = "acme,2026-03-11,2026-03-31,basic,1,tax:S,tax S,,19 % of 24.72 EUR,,4.70,EUR\r\n";
+    assert!(text(&csv.stdout).contains(row), "{csv:?}");
 
     // The first day is back-dated by a second assignment before the first.
     done(shop.run(&format!("{create} 2026-03-10 --until 2026-03-11 --because contract")));
+    let found = shop.json("invoices preview --brand acme --period 2026-03-10");
+    assert_eq!((&found["period"]["days"], &found["period"]["of_days"]), (&1.into(), &31.into()));
+    // 9.68 is due up to the tenth day, and 8.71 before it.
+    assert_eq!(amounts(&found)[0], json!(["fixed_fee", "1", "0.97"]));
+    // What comes after it is as it was, and the two stubs pay 30.00 in all but for the first nine days.
     let found = shop.json("invoices preview --brand acme --period 2026-03-15");
-    assert_eq!(found["period"]["first_day"], "2026-03-10");
-    assert_eq!(found["receipts"], "9");
+    assert_eq!(found["period"]["first_day"], "2026-03-11");
+    assert_eq!(amounts(&found)[0], json!(["fixed_fee", "1", "20.32"]));
+    let all = shop.json("invoices preview --all --month 2026-03");
+    assert_eq!((&all[2]["brand"], &all[2]["currency"]), (&"all brands".into(), &"EUR".into()));
+    let net = |row: &Value| -> Decimal { row["net_total"].as_str().unwrap().parse().unwrap() };
+    assert_eq!(net(&all[2]), net(&all[0]) + net(&all[1]));
+    let named = shop.run("invoices preview --brand acme --plan basic --period 2026-03-15");
+    let said = text(&named.stderr);
+    assert!(
+        said.contains("the assignment of acme has the period 2026-03-11 to 2026-03-31"),
+        "{said}"
+    );
+    let wrong = shop
+        .run("assignments waive --brand acme --from=-9999-01-01 --until 2026-03-01 --because x");
+    refused(&wrong, 2, "a day is in the years 1970 to 9999");
     let list = shop.json("assignments list --brand acme");
     let column = |name: &str| -> Value {
         list.as_array().unwrap().iter().map(|row| row[name].clone()).collect()
@@ -184,9 +204,12 @@ async fn a_change_waits_or_splits_and_the_history_stays() {
     assert_eq!(fee("2026-04-20"), ("basic".into(), "30.00".into()), "it waits");
     assert_eq!(fee("2026-05-01"), ("pro".into(), "60.00".into()));
 
-    // It is withdrawn and made again with a split.
-    done(shop.run("assignments end --brand acme --on 2026-04-10 --because wrong"));
-    refused(&shop.run("invoices preview --brand acme --period 2026-05-01"), 4, "no assignment on");
+    assert!(said.contains("the first day that it prices is 2026-05-01"), "{said}");
+
+    // It is withdrawn, so the one before it goes on; and made again with a split.
+    let said = done(shop.run("assignments end --brand acme --on 2026-04-10 --because wrong"));
+    assert!(said.contains("assignment 1, of plan basic, goes on from 2026-04-10"), "{said}");
+    assert_eq!(fee("2026-05-01"), ("basic".into(), "30.00".into()));
     done(shop.run("assignments create --brand acme --plan pro --from 2026-04-10 --split"));
     assert_eq!(fee("2026-04-09"), ("basic".into(), "9.00".into()));
     assert_eq!(fee("2026-04-10"), ("pro".into(), "42.00".into()));
@@ -205,7 +228,9 @@ async fn a_change_waits_or_splits_and_the_history_stays() {
             ["created", 2, null, "more"],
             ["replaced", 1, "2026-04-10", null],
             ["withdrawn", 2, "2026-04-10", "wrong"],
+            ["restored", 1, null, "wrong"],
             ["created", 3, null, null],
+            ["replaced", 1, "2026-04-10", null],
         ])
     );
     for table in ["assignment", "assignment_end"] {
@@ -214,6 +239,102 @@ async fn a_change_waits_or_splits_and_the_history_stays() {
             .await;
         assert!(change.unwrap_err().to_string().contains("never changed or removed"));
     }
+}
+
+/// An assignment that waits for longer than it holds, and days before an assignment that stay by
+/// themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assignment_prices_the_days_that_it_is_shown_with() {
+    let shop = Shop::with_receipts(&["2026-03-10", "2026-03-20", "2026-04-05"]).await;
+    shop.apply(&BASIC.replace("basic", "pro").replace("30.00", "60.00"), "2026-01-01");
+    done(shop.run("assignments create --brand acme --plan basic --from 2026-03-20"));
+    let short = "assignments create --brand acme --plan pro --from 2026-04-03 --until 2026-04-20";
+    refused(&shop.run(short), 5, "it would price no day: it waits");
+    let said = done(shop.run(&format!("{short} --split")));
+    assert!(said.contains("from 2026-04-20 on acme has no plan"), "{said}");
+    assert!(!said.contains("it waits"), "{said}");
+    // The first days get a plan of their own; nothing that comes after them changes.
+    let before = "assignments create --brand acme --plan pro --from 2026-03-10 --until 2026-03-20";
+    done(shop.run(before));
+    let list = || -> Value {
+        let rows = shop.json("assignments list --brand acme");
+        let row = |row: &Value| {
+            json!([row["assignment"], row["plan"], row["first_priced_day"], row["last_priced_day"]])
+        };
+        rows.as_array().unwrap().iter().map(row).collect()
+    };
+    assert_eq!(
+        list(),
+        json!([
+            [3, "pro", "2026-03-10", "2026-03-19"],
+            [1, "basic", "2026-03-20", "2026-04-02"],
+            [2, "pro", "2026-04-03", "2026-04-19"],
+        ])
+    );
+    let said =
+        done(shop.run("assignments end --brand acme --assignment 2 --on 2026-04-03 --because no"));
+    let goes_on = "assignment 1, of plan basic, goes on from 2026-04-03 until 2026-04-20";
+    assert!(said.contains(goes_on) && !said.contains("no plan"), "{said}");
+    assert_eq!(list()[1], json!([1, "basic", "2026-03-20", "2026-04-19"]));
+    assert_eq!(list()[2], json!([2, "pro", null, null]));
+    // What took over from nobody gives its days to nobody.
+    let said =
+        done(shop.run("assignments end --brand acme --assignment 3 --on 2026-03-10 --because no"));
+    assert!(said.contains("from 2026-03-10 on acme has no plan"), "{said}");
+}
+
+/// An end says what it does to others, and one that is withdrawn from the middle leaves no hole, however
+/// many are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_before_a_withdrawn_assignment_goes_on_to_the_next() {
+    let shop = Shop::with_receipts(&["2026-03-10", "2026-03-20", "2026-04-05"]).await;
+    shop.apply(&BASIC.replace("basic", "pro").replace("30.00", "60.00"), "2026-01-01");
+    for from in ["2026-03-10", "2026-04-03", "2026-05-05"] {
+        done(shop.run(&format!("assignments create --brand acme --plan basic --from {from}")));
+    }
+    let end = |no: i64, on: &str| {
+        shop.run(&format!("assignments end --brand acme --assignment {no} --on {on} --because no"))
+    };
+    let said = done(end(2, "2026-04-03"));
+    assert!(said.contains("goes on from 2026-04-03 until 2026-05-05"), "{said}");
+    // Its end is that of the one that was withdrawn, and so is what it ends for.
+    let said = done(end(3, "2026-05-05"));
+    assert!(said.contains("assignment 1, of plan basic, goes on from 2026-05-05"), "{said}");
+    assert!(!said.contains("no plan"), "{said}");
+
+    // The first is withdrawn, and the second begins on its day; what is put before it would make it wait.
+    done(shop.run("assignments create --brand acme --plan pro --from 2026-04-03"));
+    let said = done(end(1, "2026-03-10"));
+    assert!(said.contains("assignment 4 prices the days from 2026-04-03 on now"), "{said}");
+    let early = "assignments create --brand acme --plan basic --from 2026-03-10 --until 2026-04-03";
+    refused(&shop.run(early), 5, "assignment 4 follows on 2026-04-03 and would wait");
+    done(end(4, "2026-04-03"));
+    done(shop.run("assignments create --brand acme --plan pro --from 2026-04-03"));
+    done(shop.run(early));
+    // One that ends while it waits never prices a day, and the one that runs does until then.
+    done(shop.run("assignments create --brand acme --plan basic --from 2026-04-10"));
+    let said = done(end(7, "2026-04-20"));
+    assert!(said.contains("assignment 7 prices no day now"), "{said}");
+    assert!(
+        said.contains("assignment 5 prices the days from 2026-04-03 until 2026-04-20 now"),
+        "{said}"
+    );
+    assert!(said.contains("from 2026-04-20 on acme has no plan"), "{said}");
+    let rows = shop.json("assignments list --brand acme");
+    let days = |row: &Value| json!([row["first_priced_day"], row["last_priced_day"]]);
+    let priced: Value = rows.as_array().unwrap().iter().map(days).collect();
+    assert_eq!(
+        priced,
+        json!([
+            [null, null],
+            ["2026-03-10", "2026-04-02"],
+            [null, null],
+            [null, null],
+            ["2026-04-03", "2026-04-19"],
+            [null, null],
+            [null, null],
+        ])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,7 +440,8 @@ async fn previews_project_cut_and_compare() {
     shop.apply(&dearer, "2026-04-01");
     let all = shop.json("invoices preview --all --period 2026-03-10 --diff");
     assert_eq!((&all[0]["brand"], &all[0]["difference"]), (&"acme".into(), &"0.40".into()));
-    assert_eq!((&all[1]["brand"], &all[1]["after"]), (&"net_total".into(), &"26.09".into()));
+    let sum = json!([all[1]["brand"], all[1]["after"], all[1]["unpriced_after"]]);
+    assert_eq!(sum, json!(["all brands", "26.09", 1]));
     // A month has every period that has days in it, also one that begins in its middle.
     for period in ["--period 2026-03-10", "--month 2026-03"] {
         let all = shop.json(&format!("invoices preview --all {period}"));
@@ -380,6 +502,8 @@ async fn a_profile_has_versions_and_says_what_is_missing() {
     refused(&tax("--category X"), 5, "there is no VAT category X");
     refused(&tax("--category AE"), 5, "needs an exemption text");
     refused(&tax("--category Z --rate 7"), 5, "category Z has a rate of 0 %, not 7");
+    let long = tax(&format!("--category E --exemption {}", "x".repeat(3000)));
+    refused(&long, 5, "--exemption has 3000 characters; an invoice takes 1000 at most");
     done(tax("--category S --rate 16"));
     done(tax("--category S --rate 19.0"));
     let list = shop.json("brands tax list acme");

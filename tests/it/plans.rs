@@ -1,15 +1,17 @@
 //! Plans: cases that finance keeps, versions that never change, usage that nothing prices.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use chrono::NaiveDate;
 use prooftally::store::plans::{self, Next};
 use serde_json::{Value, json};
 
-use crate::harness::World;
 use crate::harness::engine_process::PROGRAM;
+use crate::harness::{World, wait_for};
 use crate::metering::receipt;
+
+mod withdrawing;
 
 const FIRST: &str = r#"
 name = "zkdpp-standard"
@@ -69,6 +71,30 @@ fn the_cases_of_the_price_list_hold_without_a_database() {
     assert_eq!(rows(&test(file, "json")), json!([]));
 }
 
+/// `prooftally … | head`: whoever reads may stop, and that is no failure.
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let file =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/plans/zkdpp-standard.cases.toml");
+    let file = file.display().to_string();
+    for arguments in [
+        &["config", "show"][..],
+        &["plans", "test", "--output", "json", "-f", &file],
+        &["plans", "test", "--output", "csv", "-f", &file],
+    ] {
+        let mut child = Command::new(PROGRAM)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program of this build starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        assert!(!text(&output.stderr).contains("pipe"), "{output:?}");
+    }
+}
+
 #[test]
 fn a_case_that_fails_is_exit_code_1_and_a_row() {
     let cases = "plan = \"plan.toml\"\n[[price]]\ncase = \"too dear\"\nfirst_day = \"2026-09-01\"\n\
@@ -106,6 +132,14 @@ async fn versions_are_added_in_order_and_say_what_they_change() {
     };
     let list = || rows(&world.prooftally(&["plans", "list", "--output", "json"]));
 
+    let undated = apply(&[]);
+    assert_eq!(undated.status.code(), Some(5), "{undated:?}");
+    assert!(
+        text(&undated.stderr).contains("first version of zkdpp-standard needs --effective-from")
+    );
+    let far = apply(&["--effective-from", "9999-12-31"]);
+    assert_eq!(far.status.code(), Some(5), "{far:?}");
+    assert!(text(&far.stderr).contains("more than two years ahead"), "{far:?}");
     let dry = apply(&["--dry-run", "--effective-from", "2026-01-01"]);
     assert!(dry.status.success(), "{dry:?}");
     assert_eq!(list(), json!([]));

@@ -3,7 +3,7 @@
 
 use chrono::NaiveDate;
 
-use super::Assignment;
+use super::{Assignment, Reign, Timeline};
 
 /// Numbered days that something else holds: `[from, until)`, or open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,17 @@ pub enum Refusal {
          those invoices first"
     )]
     Finalized { open_from: NaiveDate },
+    #[error(
+        "it would price no day: it waits for the end of the period that is running on {from}, and ends on \
+         {until}, before that: say --split to begin on {from}, or let it end later"
+    )]
+    PricesNothing { from: NaiveDate, until: NaiveDate },
+    #[error(
+        "it would price days after its end: assignment {no} follows on {from} and would wait for the end \
+         of its period. Withdraw {no} by ending it on {from} and make it again: where it takes over \
+         from nobody, it begins on its day"
+    )]
+    ReachesLater { no: i64, from: NaiveDate },
     #[error("assignment {no} begins on {from} and cannot end before that")]
     EndsBeforeItBegins { no: i64, from: NaiveDate },
     #[error("assignment {no} ends on {until} already")]
@@ -82,6 +93,8 @@ impl Refusal {
             Refusal::OverlapsEnded { .. } => "overlaps_ended",
             Refusal::Waived { .. } => "waived",
             Refusal::Finalized { .. } => "finalized",
+            Refusal::PricesNothing { .. } => "prices_nothing",
+            Refusal::ReachesLater { .. } => "reaches_later",
             Refusal::EndsBeforeItBegins { .. } => "ends_before_it_begins",
             Refusal::Unchanged { .. } => "unchanged",
             Refusal::Unknown { .. } => "unknown_assignment",
@@ -126,6 +139,42 @@ pub fn check_new(
         }
     }
     Ok(replaced)
+}
+
+/// Checks that the new assignment `no` of `[from, until)` prices a day of `after`, which has it among the
+/// others. The answer is the first of these days, and the first day after them.
+///
+/// # Errors
+/// [`Refusal::PricesNothing`].
+pub fn check_priced(
+    after: &Timeline,
+    no: i64,
+    from: NaiveDate,
+    until: Option<NaiveDate>,
+) -> Result<(NaiveDate, Option<NaiveDate>), Refusal> {
+    let nothing = Refusal::PricesNothing { from, until: until.unwrap_or(from) };
+    after.priced(no).ok_or(nothing)
+}
+
+/// Checks that a new assignment that takes over from nobody and ends on `until` changes nothing from
+/// that day on: what follows must not wait for a period that it begins. `before` and `after` are the
+/// timelines without and with it.
+///
+/// # Errors
+/// [`Refusal::ReachesLater`].
+pub fn check_later_days(
+    before: &Timeline,
+    after: &Timeline,
+    until: NaiveDate,
+) -> Result<(), Refusal> {
+    let is_later = |one: &Reign<'_>| one.until.is_none_or(|end| end > until);
+    let of = |one: Reign<'_>| (one.from.max(until), one.until, one.assignment.no, one.version);
+    let then = before.reigns().filter(is_later).map(of);
+    if then.eq(after.reigns().filter(is_later).map(of)) {
+        return Ok(());
+    }
+    let follows = before.period_of(until).map_or(0, |one| one.assignment.no);
+    Err(Refusal::ReachesLater { no: follows, from: until })
 }
 
 /// Checks that assignment `no` may end on `until` instead of when it does now. On its first day it is

@@ -5,7 +5,6 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::period::Schedule;
 
 mod naive;
 mod placing;
@@ -105,6 +104,24 @@ fn a_split_ends_the_running_period_there() {
             2026-09-01 to 2026-09-09  1 basic v1  9 of 30 days
             2026-09-10 to 2026-09-30  2 pro v1  21 of 30 days
             2026-10-01 to 2026-10-31  2 pro v1  whole
+        "#]],
+    );
+}
+
+#[test]
+fn days_that_are_back_dated_change_nothing_after_them() {
+    // What took over from nobody is a split, so the early days end where it begins.
+    check(
+        &[
+            split(assignment(1, "basic", "2026-03-20", "")),
+            split(assignment(2, "pro", "2026-03-10", "2026-03-20")),
+        ],
+        &one_plan(),
+        "2026-04-02",
+        expect![[r#"
+            2026-03-10 to 2026-03-19  2 pro v1  10 of 31 days
+            2026-03-20 to 2026-03-31  1 basic v1  12 of 31 days
+            2026-04-01 to 2026-04-30  1 basic v1  whole
         "#]],
     );
 }

@@ -4,6 +4,9 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
+use crate::assignment::{Assignment, Timeline, Version, Versions};
+use crate::currency::Currency;
+use crate::money;
 
 mod zones;
 
@@ -19,10 +22,28 @@ fn grid(cadence: Cadence, anchor: &str) -> Grid {
     Grid { cadence, anchor }
 }
 
+/// The periods from a day on, as an open assignment has them.
+fn from(first: NaiveDate, grid: Grid) -> Timeline {
+    let version = Version { number: 1, effective_from: first, cadence: grid.cadence };
+    let versions = Versions::from([("plan".to_owned(), vec![version])]);
+    let one = Assignment {
+        no: 1,
+        plan: "plan".to_owned(),
+        anchor: grid.anchor,
+        change: Change::NextPeriod,
+        from: first,
+        until: None,
+    };
+    Timeline::new(vec![one], &versions).unwrap()
+}
+
+fn slots(timeline: &Timeline) -> impl Iterator<Item = Slot> {
+    timeline.periods_before(NaiveDate::MAX).map(|one| one.slot)
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "a table row reads better without borrows")]
-fn check(schedule: &Schedule, periods: usize, expected: Expect) {
-    let table: String = schedule
-        .slots()
+fn check(timeline: &Timeline, periods: usize, expected: Expect) {
+    let table: String = slots(timeline)
         .take(periods)
         .map(|slot| {
             let share = format!("{}/{}", slot.period.days(), slot.whole.days());
@@ -35,9 +56,9 @@ fn check(schedule: &Schedule, periods: usize, expected: Expect) {
 
 #[test]
 fn an_anchor_on_the_31st_never_drifts() {
-    let schedule = Schedule::new(day("2027-01-31"), grid(Cadence::Monthly, "2027-01-31")).unwrap();
+    let timeline = from(day("2027-01-31"), grid(Cadence::Monthly, "2027-01-31"));
     check(
-        &schedule,
+        &timeline,
         5,
         expect![[r#"
         2027-01-31 to 2027-02-27  whole
@@ -51,9 +72,9 @@ fn an_anchor_on_the_31st_never_drifts() {
 
 #[test]
 fn an_anchor_on_29_february_comes_back_in_leap_years() {
-    let schedule = Schedule::new(day("2024-02-29"), grid(Cadence::Annual, "2024-02-29")).unwrap();
+    let timeline = from(day("2024-02-29"), grid(Cadence::Annual, "2024-02-29"));
     check(
-        &schedule,
+        &timeline,
         5,
         expect![[r#"
         2024-02-29 to 2025-02-27  whole
@@ -109,67 +130,9 @@ fn calendar_periods_begin_on_mondays_months_quarters_and_years() {
         "#]],
         ),
     ] {
-        let schedule = Schedule::new(day("2026-09-20"), grid(cadence, "calendar")).unwrap();
-        check(&schedule, 3, expected);
+        let timeline = from(day("2026-09-20"), grid(cadence, "calendar"));
+        check(&timeline, 3, expected);
     }
-}
-
-#[test]
-fn a_change_of_cadence_waits_for_the_next_period_and_makes_one_stub() {
-    let schedule = Schedule::new(day("2026-01-15"), grid(Cadence::Monthly, "calendar"))
-        .unwrap()
-        .change(day("2026-02-10"), grid(Cadence::Quarterly, "calendar"), Change::NextPeriod)
-        .unwrap();
-    check(
-        &schedule,
-        5,
-        expect![[r#"
-        2026-01-15 to 2026-01-31  17/31
-        2026-02-01 to 2026-02-28  whole
-        2026-03-01 to 2026-03-31  31/90
-        2026-04-01 to 2026-06-30  whole
-        2026-07-01 to 2026-09-30  whole
-    "#]],
-    );
-}
-
-#[test]
-fn a_split_ends_the_period_on_its_day() {
-    let schedule = Schedule::new(day("2026-01-01"), grid(Cadence::Monthly, "calendar"))
-        .unwrap()
-        .change(day("2026-02-10"), grid(Cadence::Monthly, "calendar"), Change::Split)
-        .unwrap()
-        .until(day("2026-03-21"))
-        .unwrap();
-    check(
-        &schedule,
-        9,
-        expect![[r#"
-        2026-01-01 to 2026-01-31  whole
-        2026-02-01 to 2026-02-09  9/28
-        2026-02-10 to 2026-02-28  19/28
-        2026-03-01 to 2026-03-20  20/31
-    "#]],
-    );
-}
-
-#[test]
-fn a_change_on_a_boundary_makes_no_stub() {
-    let schedule = Schedule::new(day("2026-01-01"), grid(Cadence::Monthly, "calendar"))
-        .unwrap()
-        .change(day("2026-04-01"), grid(Cadence::Quarterly, "calendar"), Change::NextPeriod)
-        .unwrap();
-    check(
-        &schedule,
-        5,
-        expect![[r#"
-        2026-01-01 to 2026-01-31  whole
-        2026-02-01 to 2026-02-28  whole
-        2026-03-01 to 2026-03-31  whole
-        2026-04-01 to 2026-06-30  whole
-        2026-07-01 to 2026-09-30  whole
-    "#]],
-    );
 }
 
 #[test]
@@ -192,33 +155,6 @@ fn days_outside_the_years_are_in_no_period() {
     assert_eq!(calendar.whole_period(NaiveDate::MAX), None);
     let anchored = Grid { anchor: Anchor::Anniversary(NaiveDate::MIN), ..calendar };
     assert_eq!(anchored.whole_period(day("2026-01-01")), None);
-}
-
-#[test]
-fn what_cannot_be_scheduled_is_refused() {
-    let monthly = grid(Cadence::Monthly, "calendar");
-    let schedule = || Schedule::new(day("2026-01-15"), monthly).unwrap();
-    let refusal = |result: Result<Schedule, Error>| result.unwrap_err().to_string();
-    assert_eq!(
-        refusal(Schedule::new(day("1969-12-31"), monthly)),
-        "1969-12-31 is outside the years 1970 to 9999"
-    );
-    assert_eq!(
-        refusal(schedule().change(day("2026-01-15"), monthly, Change::Split)),
-        "a change from 2026-01-15 does not lie after 2026-01-15, when the last one takes effect"
-    );
-    assert_eq!(
-        refusal(schedule().until(day("2026-02-01")).unwrap().change(
-            day("2026-02-01"),
-            monthly,
-            Change::Split
-        )),
-        "2026-02-01 lies after the end of the schedule"
-    );
-    assert!(schedule().until(day("2026-01-15")).is_err());
-    assert_eq!(schedule().slot_of(day("2026-01-14")), None);
-    assert_eq!(schedule().until(day("2026-02-01")).unwrap().slot_of(day("2026-02-01")), None);
-    assert_eq!(Period::new(day("2026-02-01"), day("2026-02-01")), None);
 }
 
 /// The boundaries again, by walking day by day and asking of each whether a period begins on it.
@@ -277,36 +213,60 @@ fn any_grid() -> impl Strategy<Value = Grid> {
         .prop_map(|(cadence, anchor)| Grid { cadence, anchor })
 }
 
+#[test]
+fn a_share_is_what_is_due_up_to_its_end_less_what_was_due_before() {
+    let whole = grid(Cadence::Monthly, "calendar").whole_period(day("2026-09-01")).unwrap();
+    let share = |amount: &str, first: &str, end: &str| {
+        let slot = Slot { period: Period::new(day(first), day(end)).unwrap(), whole };
+        slot.share(amount.parse().unwrap(), Currency::EUR).unwrap().to_string()
+    };
+    assert_eq!(share("99.00", "2026-09-20", "2026-10-01"), "36.30 EUR");
+    assert_eq!(share("99.00", "2026-09-01", "2026-09-20"), "62.70 EUR");
+    assert_eq!(share("99.00", "2026-09-01", "2026-10-01"), "99.00 EUR");
+    // The cent is due from the half of the month on.
+    assert_eq!(share("0.01", "2026-09-01", "2026-09-15"), "0.00 EUR");
+    assert_eq!(share("0.01", "2026-09-01", "2026-09-16"), "0.01 EUR");
+    assert_eq!(share("0.01", "2026-09-16", "2026-10-01"), "0.00 EUR");
+}
+
 proptest! {
-    /// Whatever changes and when: periods follow each other, lie in their whole periods, and each
-    /// day of a period is found in it and in no other.
+    /// However a whole period is cut, its stubs pay for all of it, none of them less than nothing, and
+    /// each what its days are worth, less than a cent off.
     #[test]
-    fn schedules_tile_across_changes(
+    fn shares_sum_to_the_whole_exactly(
+        grid in any_grid(),
         first in any_day(),
-        grids in proptest::collection::vec((any_grid(), 1_i64..500, any::<bool>()), 1..5),
+        cuts in proptest::collection::btree_set(1_i64..366, 0..12),
+        cents in 0_i64..10_000_000,
     ) {
-        let mut schedule = Schedule::new(first, grids[0].0).unwrap();
-        let mut from = first;
-        for (grid, later, split) in &grids[1..] {
-            from += TimeDelta::days(*later);
-            let change = if *split { Change::Split } else { Change::NextPeriod };
-            let Ok(changed) = schedule.clone().change(from, *grid, change) else { continue };
-            schedule = changed;
+        let whole = grid.whole_period(first).unwrap();
+        let amount = rust_decimal::Decimal::new(cents, 2);
+        let cuts = cuts.into_iter().map(|days| whole.start() + TimeDelta::days(days));
+        let mut days: Vec<NaiveDate> = cuts.filter(|day| *day < whole.end()).collect();
+        days.insert(0, whole.start());
+        days.push(whole.end());
+        let shares: Vec<_> = days
+            .windows(2)
+            .map(|pair| {
+                let period = Period::new(pair[0], pair[1]).unwrap();
+                (period, Slot { period, whole }.share(amount, Currency::EUR).unwrap())
+            })
+            .collect();
+        for (period, share) in &shares {
+            prop_assert!(!share.is_negative());
+            // In cents x days, so that nothing is rounded here.
+            let (paid, of_days) = (share.amount().mantissa(), i128::from(whole.days()));
+            let off = paid * of_days - i128::from(cents) * i128::from(period.days());
+            prop_assert!(off.abs() <= of_days, "{period}: {share}");
         }
-        let mut next = first;
-        for slot in schedule.slots().take(30) {
-            prop_assert_eq!(slot.period.start(), next);
-            prop_assert!(slot.whole.start() <= slot.period.start());
-            prop_assert!(slot.period.end() <= slot.whole.end());
-            for day in [slot.period.start(), slot.period.last_day()] {
-                prop_assert_eq!(schedule.slot_of(day), Some(slot));
-            }
-            next = slot.period.end();
-        }
-        let until = next;
-        let ended = schedule.clone().until(until);
-        if let Ok(ended) = ended {
-            prop_assert_eq!(ended.slots().last().map(|slot| slot.period.end()), Some(until));
-        }
+        let sum = money::sum(Currency::EUR, shares.into_iter().map(|(_, share)| share)).unwrap();
+        prop_assert_eq!(sum.amount(), amount);
+    }
+
+    /// The first start from a day on is the first day, walking on, that is the start of its period.
+    #[test]
+    fn the_first_start_is_found_by_walking(grid in any_grid(), first in any_day()) {
+        let begins = |day: &NaiveDate| grid.whole_period(*day).unwrap().start() == *day;
+        prop_assert_eq!(grid.first_start(first), first.iter_days().find(begins));
     }
 }

@@ -127,6 +127,9 @@ fn a_treatment_is_consistent() {
         "0",
         None,
     ));
+    // The highest rate, and the most decimals.
+    assert_eq!(standard("100").rate_percent().to_string(), "100");
+    assert_eq!(standard("19.1234").rate_percent().to_string(), "19.1234");
     assert_eq!(standard("19.0000").rate_percent().to_string(), "19");
     assert_eq!(standard("19").exemption(), None);
     assert_eq!(exempt(Category::Exempt, "why").exemption(), Some("why"));

@@ -59,7 +59,7 @@ pub struct Pay {
     #[arg(long, allow_hyphen_values = true)]
     amount: Decimal,
     /// When
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = crate::cli::day::day)]
     on: NaiveDate,
     /// The bank's reference; a payment of the same reference is recorded once
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]

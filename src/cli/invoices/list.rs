@@ -149,7 +149,7 @@ impl Show {
         let listed = super::known(store, &self.number).await?;
         let body = documents::body(&store.pool, listed.document_no).await?;
         if self.raw {
-            std::io::stdout().lock().write_all(&body)?;
+            crate::cli::output::stdout().write_all(&body)?;
             return Ok(());
         }
         let document = documents::read(&body)?;
@@ -230,6 +230,6 @@ async fn json(store: &Store, listed: &Listed, document: &Document) -> anyhow::Re
         "events": events.collect::<Vec<_>>(),
         "document": document,
     });
-    println!("{}", serde_json::to_string_pretty(&value)?);
+    crate::cli::output::print(&format!("{}\n", serde_json::to_string_pretty(&value)?))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `prooftally plans test|apply|list|show|unpriced`.
+//! `prooftally plans test|apply|withdraw|list|show|unpriced`.
 
 mod cases;
 mod changes;
@@ -22,6 +22,8 @@ pub enum Plans {
     Test(Test),
     /// Add a plan file as a new version, which is never changed afterwards
     Apply(Apply),
+    /// Take back the newest version of a plan, if no document has used it
+    Withdraw(Withdraw),
     /// All versions of all plans
     List,
     /// The text of a version as it was applied
@@ -55,10 +57,27 @@ pub struct Apply {
     /// Print what the version would change and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// First day on which it is in force, after the newest version's; today in UTC if left out. A
+    /// First day on which it is in force, after the newest version's, at most two years ahead; today
+    /// in UTC if left out, but the first version needs one. A
     /// period takes the version that is in force on its first day
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day::day)]
     effective_from: Option<NaiveDate>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It is then as if the version had never been applied, but stays on the record, and \
+    its number is not used again. A plan's only version stays while an assignment has the plan."
+)]
+pub struct Withdraw {
+    /// The plan's name
+    name: String,
+    /// The version's number; it must be the newest
+    #[arg(long, value_name = "N")]
+    version: i32,
+    /// Why, for the record
+    #[arg(long, value_parser = crate::cli::assignments::reason)]
+    because: String,
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +99,9 @@ impl Plans {
         match self {
             Plans::Test(Test { file }) => cases::test(&file, output),
             Plans::Apply(apply) => versions::apply(&super::store(&config()?)?, apply, output).await,
+            Plans::Withdraw(withdraw) => {
+                versions::withdraw(&super::store(&config()?)?, withdraw).await
+            }
             Plans::List => versions::list(&super::store(&config()?)?, output).await,
             Plans::Show(show) => versions::show(&super::store(&config()?)?, show, output).await,
             Plans::Unpriced { plan } => {

@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
-use billing::assignment::Timeline;
+use billing::assignment::{Reign, Timeline};
 use billing::ids::{self, Predicate};
-use billing::period::Period;
 use billing::plan::{Plan, UsageKind};
 use chrono::NaiveDate;
 
-use super::versions;
 use crate::cli::output::{Listing, Output};
 use crate::cli::{Problem, invoices};
 use crate::config::Config;
 use crate::store::brands::{self, NumberedPredicate};
 use crate::store::unpriced::{self, Carries, Kind, Row};
-use crate::store::{Error, Store, assignments, catalog, usage};
+use crate::store::{Error, Store, assignments, catalog};
 
 /// Prints it, by brand, predicate and result. Brands with assignments are put to the plans of their
 /// periods. The others, and all if a plan is named, are put to one plan by the calendar: each usage day
@@ -55,33 +53,14 @@ async fn by_assignment(
     let catalog = catalog::read(&mut *connection).await?;
     let timelines = assignments::timelines(&mut connection, &catalog, None).await?;
     for (brand_no, timeline) in &timelines {
-        let last = usage::last_day(&mut *connection, *brand_no).await?;
-        let Some(end) = last.and_then(|last| last.succ_opt()) else { continue };
-        for (period, name, version) in stretches(timeline, end) {
-            let kinds = kinds(catalog.plan(name, version), predicates)?;
-            let (from, until) = (Some(period.start()), Some(period.end()));
+        for Reign { from, until, assignment, version } in timeline.reigns() {
+            let kinds = kinds(catalog.plan(&assignment.plan, version), predicates)?;
             let brands = Some(std::slice::from_ref(brand_no));
-            collect(found, unpriced::usage(&store.pool, &kinds, brands, from, until).await?);
+            let usage = unpriced::usage(&store.pool, &kinds, brands, Some(from), until).await?;
+            collect(found, usage);
         }
     }
     Ok(timelines.into_keys().collect())
-}
-
-/// The periods that begin before `end`, those of one version that follow each other put together.
-fn stretches(timeline: &Timeline, end: NaiveDate) -> Vec<(Period, &str, i32)> {
-    let mut found: Vec<(Period, &str, i32)> = Vec::new();
-    for one in timeline.periods_before(end) {
-        let (period, name) = (one.slot.period, one.assignment.plan.as_str());
-        match found.last_mut() {
-            Some((last, plan, version))
-                if *plan == name && *version == one.version && last.end() == period.start() =>
-            {
-                *last = Period::new(last.start(), period.end()).unwrap_or(*last);
-            }
-            _ => found.push((period, name, one.version)),
-        }
-    }
-    found
 }
 
 /// Collects what the versions of one plan do not price, by the calendar.
@@ -93,25 +72,20 @@ async fn by_calendar(
     predicates: &[NumberedPredicate],
     found: &mut Found,
 ) -> anyhow::Result<()> {
-    let reigns = versions::reigns(store, name).await?;
+    let catalog = catalog::read(&store.pool).await?;
+    let timeline = Timeline::of_plan(name, &catalog.versions)?;
     let file = plan_of_file(config, name)?;
-    if file.is_none() && reigns.is_empty() {
+    let first = timeline.first_day();
+    if file.is_none() && first.is_none() {
         let text = format!("there is no plan {name}: none was applied, and it has no file");
         return Err(Problem::NotFound(text).into());
     }
     // Days before the first version have the file's plan; without one all of their usage counts.
-    let until = reigns.iter().map(|reign| reign.first_day).min();
     let before = kinds(file.as_ref(), predicates)?;
-    collect(found, unpriced::usage(&store.pool, &before, brands, None, until).await?);
-    for (at, reign) in reigns.iter().enumerate() {
-        // A later version that begins no later leaves this one nothing to price.
-        let until = reigns[at + 1..].iter().map(|later| later.first_day).min();
-        if until.is_some_and(|until| until <= reign.first_day) {
-            continue;
-        }
-        let kinds = kinds(Some(&reign.plan), predicates)?;
-        let from = Some(reign.first_day);
-        collect(found, unpriced::usage(&store.pool, &kinds, brands, from, until).await?);
+    collect(found, unpriced::usage(&store.pool, &before, brands, None, first).await?);
+    for Reign { from, until, version, .. } in timeline.reigns() {
+        let kinds = kinds(catalog.plan(name, version), predicates)?;
+        collect(found, unpriced::usage(&store.pool, &kinds, brands, Some(from), until).await?);
     }
     Ok(())
 }

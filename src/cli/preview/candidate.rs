@@ -7,6 +7,7 @@ use billing::line::LineKey;
 use billing::money::Money;
 use billing::plan::Plan;
 
+use super::show::{ALL_BRANDS, count};
 use super::{Case, Priced, Shown};
 use crate::cli::output::{Cell, Listing, Output};
 use crate::cli::{Problem, plans};
@@ -98,7 +99,7 @@ fn lines(case: &Case) -> anyhow::Result<Listing> {
         listing.row(start.into_iter().chain(cells(before, after)?));
     }
     if !before.unpriced.is_empty() || !after.unpriced.is_empty() {
-        let [one, next] = [&before, &after].map(unpriced);
+        let [one, next] = [&before, &after].map(|draft| count(unpriced(draft)));
         let start = ["unpriced".into(), "receipts that no charge takes".into()];
         listing.row(start.into_iter().chain([one, next, Cell::Nothing, Cell::Nothing]));
     }
@@ -122,7 +123,7 @@ fn brands(cases: &[Case]) -> anyhow::Result<Listing> {
         "unpriced_before",
         "unpriced_after",
     ]);
-    let mut sums: BTreeMap<&str, (Money, Money)> = BTreeMap::new();
+    let mut sums: BTreeMap<&str, Compared> = BTreeMap::new();
     for case in cases {
         let (now, other) = (case.draft()?, case.other_draft()?);
         let (before, after) = (now.net_total, other.net_total);
@@ -134,23 +135,33 @@ fn brands(cases: &[Case]) -> anyhow::Result<Listing> {
             case.plan.terms().name.as_str().into(),
             case.version.map(i64::from).into(),
         ];
-        let unpriced = [unpriced(&now), unpriced(&other)];
-        listing.row(start.into_iter().chain(cells(Some(before), Some(after))?).chain(unpriced));
+        let without = [unpriced(&now), unpriced(&other)];
+        let row = cells(Some(before), Some(after))?.into_iter().chain(without.map(count));
+        listing.row(start.into_iter().chain(row));
         let zero = Money::zero(before.currency());
-        let sum = sums.entry(before.currency().code()).or_insert((zero, zero));
-        *sum = (sum.0.plus(before)?, sum.1.plus(after)?);
+        let sum = sums
+            .entry(before.currency().code())
+            .or_insert(Compared { net_totals: [zero, zero], unpriced: [0, 0] });
+        sum.net_totals = [sum.net_totals[0].plus(before)?, sum.net_totals[1].plus(after)?];
+        for (sum, receipts) in sum.unpriced.iter_mut().zip(without) {
+            *sum = sum.saturating_add(receipts);
+        }
     }
-    for (before, after) in sums.into_values() {
-        let start =
-            ["net_total".into(), Cell::Nothing, Cell::Nothing, Cell::Nothing, Cell::Nothing];
-        let nothing = [Cell::Nothing, Cell::Nothing];
-        listing.row(start.into_iter().chain(cells(Some(before), Some(after))?).chain(nothing));
+    for Compared { net_totals: [before, after], unpriced } in sums.into_values() {
+        let start = [ALL_BRANDS.into(), Cell::Nothing, Cell::Nothing, Cell::Nothing, Cell::Nothing];
+        let row = cells(Some(before), Some(after))?.into_iter().chain(unpriced.map(count));
+        listing.row(start.into_iter().chain(row));
     }
     Ok(listing)
 }
 
+/// What the drafts of one currency come to under both prices.
+struct Compared {
+    net_totals: [Money; 2],
+    unpriced: [u64; 2],
+}
+
 /// Receipts that no charge takes: a price that leaves some out is not cheaper by that.
-fn unpriced(draft: &Shown) -> Cell {
-    let receipts: u64 = draft.unpriced.iter().map(|usage| usage.receipts).sum();
-    i64::try_from(receipts).unwrap_or(i64::MAX).into()
+fn unpriced(draft: &Shown) -> u64 {
+    draft.unpriced.iter().map(|usage| usage.receipts).fold(0, u64::saturating_add)
 }

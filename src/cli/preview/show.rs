@@ -9,20 +9,20 @@ use billing::pricing::Step;
 use serde_json::{Value, json};
 
 use super::{Case, Shown, Unpriced};
-use crate::cli::output::{Cell, Listing, Output};
+use crate::cli::output::{Cell, Listing, Output, stdout};
 
 /// One brand, with its lines.
 pub(super) fn one(case: &Case, output: Output) -> anyhow::Result<()> {
     let draft = case.draft()?;
     match output {
         Output::Json => {
-            let mut stdout = std::io::stdout().lock();
+            let mut stdout = stdout();
             serde_json::to_writer_pretty(&mut stdout, &object(case, &draft))?;
             writeln!(stdout)?;
         }
-        Output::Csv => lines(&draft).print(output)?,
+        Output::Csv => rows(case, &draft).print(output)?,
         Output::Table => {
-            println!("{}\n", head(case, &draft));
+            crate::cli::output::print(&format!("{}\n\n", head(case, &draft)))?;
             lines(&draft).print(output)?;
         }
     }
@@ -42,9 +42,20 @@ pub(super) fn one(case: &Case, output: Output) -> anyhow::Result<()> {
 pub(super) fn all(cases: &[Case], output: Output) -> anyhow::Result<()> {
     let drafts = cases.iter().map(Case::draft).collect::<anyhow::Result<Vec<Shown>>>()?;
     if output == Output::Json {
-        let objects: Vec<Value> =
+        let mut objects: Vec<Value> =
             cases.iter().zip(&drafts).map(|(case, draft)| object(case, draft)).collect();
-        let mut stdout = std::io::stdout().lock();
+        objects.extend(sums(&drafts)?.iter().map(|(currency, sum)| {
+            let text = |money: Money| money.amount().to_string();
+            json!({
+                "brand": ALL_BRANDS,
+                "receipts": sum.receipts.to_string(),
+                "currency": currency,
+                "net_total": text(sum.net_total),
+                "tax_total": sum.tax.map(|(tax, _)| text(tax)),
+                "total": sum.tax.map(|(_, total)| text(total)),
+            })
+        }));
+        let mut stdout = stdout();
         serde_json::to_writer_pretty(&mut stdout, &objects)?;
         writeln!(stdout)?;
         return Ok(());
@@ -62,7 +73,6 @@ pub(super) fn all(cases: &[Case], output: Output) -> anyhow::Result<()> {
         "total",
         "currency",
     ]);
-    let mut sums: BTreeMap<&str, Money> = BTreeMap::new();
     for (case, draft) in cases.iter().zip(&drafts) {
         let period = case.slot.period;
         let tax = draft.tax.as_ref();
@@ -80,16 +90,78 @@ pub(super) fn all(cases: &[Case], output: Output) -> anyhow::Result<()> {
             tax.map_or(Cell::Nothing, |tax| amount(tax.total)),
             draft.net_total.currency().code().into(),
         ]);
-        let currency = draft.net_total.currency();
-        let sum = sums.entry(currency.code()).or_insert(Money::zero(currency));
-        *sum = sum.plus(draft.net_total)?;
     }
-    listing.print(output)?;
-    for sum in sums.into_values() {
-        eprintln!("net total {sum}");
+    for (currency, sum) in sums(&drafts)? {
+        listing.row([
+            ALL_BRANDS.into(),
+            Cell::Nothing,
+            Cell::Nothing,
+            Cell::Nothing,
+            Cell::Nothing,
+            count(sum.receipts),
+            count(sum.unpriced),
+            amount(sum.net_total),
+            sum.tax.map_or(Cell::Nothing, |(tax, _)| amount(tax)),
+            sum.tax.map_or(Cell::Nothing, |(_, total)| amount(total)),
+            currency.into(),
+        ]);
     }
-    Ok(())
+    listing.print(output)
 }
+
+/// The lines, each with whose and when it is, so that files can be put together.
+fn rows(case: &Case, draft: &Shown) -> Listing {
+    let Listing { columns, rows } = lines(draft);
+    let own = ["brand", "first_day", "last_day", "plan", "version"];
+    let mut listing = Listing::new(own.into_iter().chain(columns));
+    for row in rows {
+        let period = case.slot.period;
+        let own: [Cell; 5] = [
+            case.brand.id.as_str().into(),
+            period.start().into(),
+            period.last_day().into(),
+            case.plan.terms().name.as_str().into(),
+            case.version.map(i64::from).into(),
+        ];
+        listing.row(own.into_iter().chain(row));
+    }
+    listing
+}
+
+/// What drafts of one currency come to; tax and total only if all of them have one.
+struct Sum {
+    net_total: Money,
+    tax: Option<(Money, Money)>,
+    receipts: u64,
+    unpriced: u64,
+}
+
+/// By currency.
+fn sums(drafts: &[Shown]) -> anyhow::Result<BTreeMap<&'static str, Sum>> {
+    let mut sums = BTreeMap::new();
+    for draft in drafts {
+        let currency = draft.net_total.currency();
+        let zero = Money::zero(currency);
+        let sum = sums.entry(currency.code()).or_insert(Sum {
+            net_total: zero,
+            tax: Some((zero, zero)),
+            receipts: 0,
+            unpriced: 0,
+        });
+        sum.net_total = sum.net_total.plus(draft.net_total)?;
+        sum.tax = match (sum.tax, &draft.tax) {
+            (Some((tax, total)), Some(own)) => Some((tax.plus(own.tax)?, total.plus(own.total)?)),
+            _ => None,
+        };
+        sum.receipts = sum.receipts.saturating_add(draft.receipts);
+        let unpriced = draft.unpriced.iter().map(|usage| usage.receipts);
+        sum.unpriced = unpriced.fold(sum.unpriced, u64::saturating_add);
+    }
+    Ok(sums)
+}
+
+/// Stands where a row of a sum has no brand; no brand can be called that.
+pub(super) const ALL_BRANDS: &str = "all brands";
 
 fn head(case: &Case, draft: &Shown) -> String {
     let Case { brand, plan, version, slot, until, is_projected, .. } = case;
@@ -114,7 +186,7 @@ fn amount(money: Money) -> Cell {
     Cell::Decimal(money.amount().to_string())
 }
 
-fn count(number: u64) -> Cell {
+pub(super) fn count(number: u64) -> Cell {
     i64::try_from(number).unwrap_or(i64::MAX).into()
 }
 
@@ -223,11 +295,34 @@ fn line(line: &Line) -> Value {
         "arithmetic": line.arithmetic.explain(),
         "amount": line.amount.amount().to_string(),
     });
-    if let Arithmetic::Metered { meter, free_units_used, steps, exact } = &line.arithmetic {
-        value["meter"] = meter.as_str().into();
-        value["free_units"] = free_units_used.to_string().into();
-        value["steps"] = steps.iter().map(step).collect();
-        value["exact"] = exact.to_string().into();
+    let money = |money: &Money| Value::from(money.amount().to_string());
+    match &line.arithmetic {
+        Arithmetic::Metered { meter, free_units_used, steps, exact } => {
+            value["meter"] = meter.as_str().into();
+            value["free_units"] = free_units_used.to_string().into();
+            value["steps"] = steps.iter().map(step).collect();
+            value["exact"] = exact.to_string().into();
+        }
+        Arithmetic::Fixed { whole, days, of_days } => {
+            value["whole"] = whole.to_string().into();
+            value["days"] = (*days).into();
+            value["of_days"] = (*of_days).into();
+        }
+        Arithmetic::Percent { percent, of } => {
+            value["percent"] = percent.to_string().into();
+            value["of"] = money(of);
+        }
+        Arithmetic::Absolute { amount, of } => {
+            value["off"] = amount.to_string().into();
+            value["of"] = money(of);
+        }
+        Arithmetic::Limit { whole, days, of_days, limit, reached } => {
+            value["whole"] = whole.to_string().into();
+            value["days"] = (*days).into();
+            value["of_days"] = (*of_days).into();
+            value["limit"] = money(limit);
+            value["reached"] = money(reached);
+        }
     }
     value
 }

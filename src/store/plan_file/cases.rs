@@ -3,9 +3,10 @@
 //! The format is described at the head of `config/plans/zkdpp-standard.cases.toml`. A case that
 //! expects nothing is refused, because it could never fail. [`super::verdict`] runs the cases.
 
+use billing::assignment::Timeline;
 use billing::draft::Distinct;
 use billing::line::LineKey;
-use billing::period::{Period, Schedule, Slot};
+use billing::period::{Period, Slot};
 use billing::plan::Plan;
 use billing::tax::Treatment;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -95,7 +96,8 @@ pub struct ExpectedLine {
 #[derive(Clone, Debug)]
 pub struct PeriodCase {
     pub name: String,
-    pub schedule: Schedule,
+    /// Of one assignment, as a brand would have it.
+    pub timeline: Timeline,
     pub day: NaiveDate,
     pub expected: Period,
 }

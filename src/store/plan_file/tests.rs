@@ -287,6 +287,19 @@ fn an_amount_is_a_plain_decimal() {
 }
 
 #[test]
+fn a_number_of_units_is_whole() {
+    check(
+        &with_charge("model = \"per_unit\"\nfree_units = -1\nunit_price = \"0.05\""),
+        expect![[r#"
+        the plan file cannot be read: TOML parse error at line 8, column 14
+          |
+        8 | free_units = -1
+          |              ^^
+        invalid value: integer `-1`, expected a whole number of units, 0 or more"#]],
+    );
+}
+
+#[test]
 fn an_unknown_key_is_refused() {
     check(
         &with_charge("model = \"per_unit\"\nunit_prize = \"0.05\""),

@@ -1,4 +1,4 @@
-//! Runs cases: what a plan, a schedule or a zone gives, beside what was expected.
+//! Runs cases: what a plan, an assignment or a zone gives, beside what was expected.
 
 use billing::draft::{self, Draft, Input, Usage};
 use billing::ids::Predicate;
@@ -96,7 +96,7 @@ fn lines(found: &mut Found<'_>, expected: &[ExpectedLine], got: &[Line]) {
 }
 
 fn period(case: &PeriodCase) -> Option<Difference> {
-    let got = case.schedule.slot_of(case.day).map(|slot| slot.period);
+    let got = case.timeline.period_of(case.day).map(|found| found.slot.period);
     let days =
         |period: billing::period::Period| format!("{} to {}", period.start(), period.last_day());
     (got != Some(case.expected)).then(|| Difference {

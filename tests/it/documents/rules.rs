@@ -15,6 +15,11 @@ const ATTEMPTS: &[(&str, &str)] = &[
     ("update series set last = last + 2 where prefix = 'INV'", "comes the next one"),
     ("update series set last = last - 1 where prefix = 'INV'", "comes the next one"),
     ("update series set last = last + 1 where prefix = 'INV'", "taken and is on no document"),
+    (
+        "insert into plan_withdrawal (plan_name, version, because, made_by) \
+         values ('volume', 1, 'x', 'x')",
+        "prices the period from 2026-03-01 on a document",
+    ),
     ("insert into series values ('CN', 2026, 1, '2026-01-01')", "permission denied"),
     // A line, a period, a tax or a charge more on a document that is issued.
     (
@@ -156,12 +161,26 @@ async fn days_are_invoiced_once_and_stay_where_they_are() {
         "are on finalized invoices",
     );
     let plan = till.file("later.toml", &VOLUME.replace("30.00", "31.00"));
-    let applied = till.run(&format!("plans apply {plan} --effective-from 2026-04-01"));
-    assert!(!applied.status.success());
-    assert!(
-        text(&applied.stderr).contains("the period from 2026-04-01 is invoiced"),
-        "{applied:?}"
+    refused(
+        &till.run(&format!("plans apply {plan} --effective-from 2026-04-01")),
+        5,
+        "the period from 2026-04-01 is invoiced",
     );
+    refused(
+        &till.run("plans withdraw volume --version 1 --because x"),
+        5,
+        "version 1 of plan volume prices the period from 2026-03-01 on a document",
+    );
+    // One that no document has used can go, and no document can use it then.
+    done(till.run(&format!("plans apply {plan} --effective-from 2026-05-01")));
+    done(till.run("plans withdraw volume --version 2 --because x"));
+    let error =
+        sqlx::query("insert into document_period (plan_name, plan_version) values ('volume', 2)")
+            .execute(till.world.pool())
+            .await
+            .unwrap_err()
+            .to_string();
+    assert!(error.contains("version 2 of plan volume was withdrawn"), "{error}");
     let zone = till.run("brands set acme --zone Asia/Tokyo");
     assert!(text(&zone.stderr).contains("has documents"), "{zone:?}");
 }

@@ -110,6 +110,12 @@ proptest! {
                 (one.assignment.no, one.version, one.slot.period.start())
             });
             prop_assert_eq!(found, expected, "on {}", nth(days));
+            let reigns = timeline.reigns().filter(|one| {
+                one.from <= nth(days) && one.until.is_none_or(|until| until > nth(days))
+            });
+            let reigns: Vec<_> = reigns.map(|one| (one.assignment.no, one.version)).collect();
+            let priced: Vec<_> = expected.map(|(no, version, _)| (no, version)).into_iter().collect();
+            prop_assert_eq!(reigns, priced);
         }
     }
 
@@ -145,19 +151,47 @@ proptest! {
         );
     }
 
-    /// One assignment of a plan with one version has the periods of its schedule.
+    /// What an assignment prices is what walking gives it, in one stretch.
     #[test]
-    fn one_assignment_is_a_schedule(cadence in 0_usize..5, from in 0_u64..400) {
-        let cadence = Cadence::ALL[cadence];
-        let version = Version { number: 1, effective_from: first_day(), cadence };
-        let plans = Versions::from([("p".to_owned(), vec![version])]);
-        let one = assignment(1, "p", &nth(from).to_string(), "");
-        let timeline = Timeline::new(vec![one], &plans).unwrap();
-        let schedule =
-            Schedule::new(nth(from), Grid { cadence, anchor: Anchor::Calendar }).unwrap();
-        let expected: Vec<Slot> = schedule.slots().take(20).collect();
-        let found: Vec<Slot> =
-            timeline.periods_before(NaiveDate::MAX).take(20).map(|one| one.slot).collect();
-        prop_assert_eq!(found, expected);
+    fn an_assignment_prices_the_days_that_walking_gives_it(
+        assignments in any_assignments(), versions in any_versions(),
+    ) {
+        let timeline = Timeline::new(assignments.clone(), &versions).unwrap();
+        let walked = naive(&assignments, &versions);
+        for one in &assignments {
+            let its: Vec<NaiveDate> = (0..DAYS)
+                .zip(&walked)
+                .filter(|(_, day)| day.is_some_and(|(no, ..)| no == one.no))
+                .map(|(days, _)| nth(days))
+                .collect();
+            match timeline.priced(one.no) {
+                None => prop_assert!(its.is_empty()),
+                Some((first, end)) => {
+                    // All of them lie within the days that are walked, but an open end and a period
+                    // that begins after them.
+                    let end = end.unwrap_or(nth(DAYS)).min(nth(DAYS));
+                    let days: Vec<NaiveDate> =
+                        first.iter_days().take_while(|day| *day < end).collect();
+                    prop_assert_eq!(its, days);
+                }
+            }
+        }
+    }
+
+    /// A plan by the calendar begins with the first whole period of a version, and then goes on as an
+    /// assignment of it would.
+    #[test]
+    fn a_plan_by_the_calendar_is_an_assignment(versions in any_versions(), plan in 0_usize..5) {
+        let name = Cadence::ALL[plan].as_str();
+        let timeline = Timeline::of_plan(name, &versions).unwrap();
+        let first = timeline.first_day().unwrap();
+        let mut one = assignment(0, name, &first.to_string(), "");
+        one.change = Change::Split;
+        prop_assert_eq!(&timeline, &Timeline::new(vec![one], &versions).unwrap());
+        let start = timeline.periods_before(NaiveDate::MAX).next().unwrap().slot;
+        prop_assert_eq!(start.period.start(), first);
+        if versions[name].len() == 1 {
+            prop_assert_eq!(start.period, start.whole);
+        }
     }
 }

@@ -89,6 +89,60 @@ fn what_cannot_be_assigned_says_what_to_do() {
             "days before 2026-10-01 are on finalized invoices: choose 2026-10-01 or later, or cancel those invoices first"
         ],
     );
+    let taken = Taken { assignments: &[], waivers: &[] };
+    for from in ["2026-10-01", "2026-10-02"] {
+        assert_eq!(check_new(&taken, day(from), None, limits), Ok(None), "{from} is open");
+    }
+}
+
+#[test]
+fn a_new_assignment_must_price_a_day() {
+    let first = assignment(1, "basic", "2026-11-02", "2026-11-03");
+    let priced = |second: Assignment| {
+        let (no, from, until) = (second.no, second.from, second.until);
+        let timeline = Timeline::new(vec![first.clone(), second], &one_plan()).unwrap();
+        check_priced(&timeline, no, from, until)
+    };
+    refused(
+        priced(assignment(2, "pro", "2026-11-03", "2026-11-20")),
+        "prices_nothing",
+        expect![
+            "it would price no day: it waits for the end of the period that is running on 2026-11-03, and ends on 2026-11-20, before that: say --split to begin on 2026-11-03, or let it end later"
+        ],
+    );
+    refused(
+        priced(assignment(2, "pro", "2026-11-03", "2026-12-01")),
+        "prices_nothing",
+        expect![
+            "it would price no day: it waits for the end of the period that is running on 2026-11-03, and ends on 2026-12-01, before that: say --split to begin on 2026-11-03, or let it end later"
+        ],
+    );
+    let from = |text| Ok((day(text), Some(day("2026-12-02"))));
+    assert_eq!(priced(assignment(2, "pro", "2026-11-03", "2026-12-02")), from("2026-12-01"));
+    assert_eq!(priced(split(assignment(2, "pro", "2026-11-03", "2026-12-02"))), from("2026-11-03"));
+}
+
+#[test]
+fn days_that_are_added_before_change_none_after_them() {
+    let added = assignment(2, "pro", "2026-03-10", "2026-03-20");
+    let place = |after: Assignment| {
+        let before = Timeline::new(vec![after.clone()], &one_plan()).unwrap();
+        let with = Timeline::new(vec![after, added.clone()], &one_plan()).unwrap();
+        check_later_days(&before, &with, day("2026-03-20"))
+    };
+    // It took over from one that was withdrawn since, and would wait again.
+    refused(
+        place(assignment(1, "basic", "2026-03-20", "")),
+        "reaches_later",
+        expect![
+            "it would price days after its end: assignment 1 follows on 2026-03-20 and would wait for the end of its period. Withdraw 1 by ending it on 2026-03-20 and make it again: where it takes over from nobody, it begins on its day"
+        ],
+    );
+    let ended = assignment(1, "basic", "2026-03-20", "2026-06-15");
+    assert_eq!(place(ended.clone()).unwrap_err().name(), "reaches_later");
+    assert_eq!(place(split(ended)), Ok(()));
+    assert_eq!(place(split(assignment(1, "basic", "2026-03-20", ""))), Ok(()));
+    assert_eq!(place(assignment(1, "basic", "2026-03-21", "")), Ok(()), "a day lies between");
 }
 
 #[test]
@@ -130,6 +184,7 @@ fn an_end_may_be_moved_as_long_as_nothing_is_in_the_way() {
             "assignment 2 begins on 2026-10-01: let this one end there (until 2026-10-01), or withdraw that one by ending it on 2026-10-01"
         ],
     );
+    assert_eq!(check_end(&taken, 1, day("2026-10-01"), LIMITS), Ok(()), "up to the next one");
     // The earlier of the old end and the new one counts.
     let limits = Limits { open_from: Some(day("2026-09-21")), ..LIMITS };
     for until in ["2026-09-30", "2026-09-10"] {

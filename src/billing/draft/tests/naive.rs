@@ -33,8 +33,16 @@ fn charge_of(name: &str, result: bool) -> Option<usize> {
 
 /// Net amounts in cents by line key, without lines of nothing.
 fn naive(terms: &Terms, slot: Slot, receipts: &[(&str, bool)]) -> Vec<(String, i128)> {
-    let (days, of_days) = (i128::from(slot.period.days()), i128::from(slot.whole.days()));
-    let prorated = |whole: Decimal| nearest(cents(whole) * days, of_days);
+    // Days of the whole period before the slot, in it, and after it, one by one.
+    let all: Vec<_> =
+        slot.whole.start().iter_days().take_while(|day| *day < slot.whole.end()).collect();
+    let count = |days: usize| i128::try_from(days).unwrap();
+    let before = all.iter().filter(|day| **day < slot.period.start()).count();
+    let up_to = before + all.iter().filter(|day| slot.period.contains(**day)).count();
+    let prorated = |whole: Decimal| {
+        let due = |days: usize| nearest(cents(whole) * count(days), count(all.len()));
+        due(up_to) - due(before)
+    };
     let mut lines = Vec::new();
     let mut net = terms.fixed_fee.map_or(0, prorated);
     lines.push(("fixed_fee".to_owned(), net, 0));
@@ -65,8 +73,8 @@ fn naive(terms: &Terms, slot: Slot, receipts: &[(&str, bool)]) -> Vec<(String, i
         lines.push((format!("discount:{}", index + 1), -off, 0));
     }
     net += left;
-    let minimum = terms.minimum.map_or(i128::MIN, prorated);
     let maximum = terms.maximum.map_or(i128::MAX, prorated);
+    let minimum = terms.minimum.map_or(i128::MIN, prorated).min(maximum);
     lines.push(("minimum".to_owned(), minimum.max(net) - net, 0));
     lines.push(("maximum".to_owned(), maximum.min(net) - net, 0));
     lines

@@ -1,5 +1,7 @@
 //! Usage days and periods in the zones of the time-zone database.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use expect_test::{Expect, expect};
@@ -7,49 +9,84 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::usage::usage_day;
 
-fn monthly_schedule() -> Schedule {
-    Schedule::new(day("2010-12-31"), grid(Cadence::Monthly, "2010-12-31")).unwrap()
+/// From which usage day to which the days turn, over 12 years of a zone: hour by hour for three hours
+/// after each turn, in which clocks may be put back over midnight, and again from 22 hours after it.
+fn turns(zone: Tz, first: NaiveDate, into: &mut BTreeSet<(NaiveDate, NaiveDate)>) {
+    let midnight = first.and_hms_opt(0, 0, 0).unwrap().and_utc();
+    let (mut before, mut since) = (None, 0);
+    for hour in 24..12 * 365 * 24 {
+        since += 1;
+        if before.is_some() && (4..22).contains(&since) {
+            continue;
+        }
+        let local = usage_day(midnight + TimeDelta::hours(hour), zone);
+        if let Some(earlier) = before.replace(local)
+            && earlier != local
+        {
+            into.insert((earlier, local));
+            since = 0;
+        }
+    }
 }
 
-/// In every zone of the time-zone database, over 12 years, hour by hour about each month's end: the
-/// usage day moves as the local calendar does and each instant is in one period.
+/// Every anchor day 1 to 31 x every zone of the time-zone database x 12 years: from one instant to the
+/// next the period stays or the next one begins (or, where clocks are put back over midnight, the one
+/// before comes back), and the day of an instant is in that period and no other.
+///
+/// A period is a matter of days, so what zones differ in is how days turn: the turns of all of them are
+/// collected first, and each is put to the periods of each anchor.
 #[test]
-fn an_instant_is_in_one_period_in_every_zone() {
-    let schedule = monthly_schedule();
-    let months: Vec<DateTime<Utc>> = schedule
-        .slots()
-        .skip(1)
-        .take(144)
-        .map(|slot| slot.period.start().and_hms_opt(0, 0, 0).unwrap().and_utc())
-        .collect();
+fn an_instant_is_in_one_period_in_every_zone_with_every_anchor() {
+    let first = day("2016-01-01");
+    let mut all = BTreeSet::new();
     for zone in TZ_VARIANTS {
-        for midnight in &months {
-            let mut before: Option<Slot> = None;
-            for hour in [-15, -1, 0, 1, 15] {
-                let instant = *midnight + TimeDelta::hours(hour);
-                let slot = schedule.slot_of(usage_day(instant, zone)).unwrap();
-                assert!(slot.period.contains(usage_day(instant, zone)));
-                if let Some(before) = before {
-                    let same_or_next = before == slot || before.period.end() == slot.period.start();
-                    assert!(same_or_next, "{zone} {instant}");
-                }
-                before = Some(slot);
+        let mut own = BTreeSet::new();
+        turns(zone, first, &mut own);
+        assert!(own.len() >= 12 * 365 - 3, "{zone}: a day is missing");
+        all.append(&mut own);
+    }
+    for (earlier, later) in &all {
+        assert!(
+            (later.signed_duration_since(*earlier).num_days() - 1).abs() <= 1 || earlier > later
+        );
+    }
+    for cadence in Cadence::ALL {
+        for number in 1..=31 {
+            let anchor = NaiveDate::from_ymd_opt(2015, 12, number).unwrap();
+            let timeline =
+                from(day("2014-01-01"), Grid { cadence, anchor: Anchor::Anniversary(anchor) });
+            let periods: Vec<Slot> = slots(&timeline)
+                .take_while(|slot| slot.period.start() < day("2029-01-01"))
+                .collect();
+            let of = |day: NaiveDate| {
+                let at = periods.partition_point(|slot| slot.period.start() <= day) - 1;
+                assert!(periods[at].period.contains(day), "{anchor} {day}");
+                at
+            };
+            for pair in periods.windows(2) {
+                assert_eq!(pair[0].period.end(), pair[1].period.start());
             }
-            // No zone is 15 hours from UTC, so the month turned exactly once in between.
-            assert_eq!(before.unwrap().period.start(), midnight.date_naive(), "{zone}");
+            for (earlier, later) in &all {
+                let (one, next) = (of(*earlier), of(*later));
+                assert!(next.abs_diff(one) <= 1, "{anchor} {earlier} {later}");
+                // Boundaries lie a week apart at least, so only the neighbours could have the day too.
+                let others = [next.wrapping_sub(1), next + 1];
+                let mut others = others.iter().filter_map(|at| periods.get(*at));
+                assert!(others.all(|other| !other.period.contains(*later)), "{anchor} {later}");
+            }
         }
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a table row reads better without borrows")]
 fn check_instants(zone: Tz, instants: &[&str], expected: Expect) {
-    let schedule = Schedule::new(day("2009-01-01"), grid(Cadence::Monthly, "calendar")).unwrap();
+    let timeline = from(day("2009-01-01"), grid(Cadence::Monthly, "calendar"));
     let table: String = instants
         .iter()
         .map(|text| {
             let instant: DateTime<Utc> = text.parse().unwrap();
             let local = instant.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z");
-            let slot = schedule.slot_of(usage_day(instant, zone)).unwrap();
+            let slot = timeline.period_of(usage_day(instant, zone)).unwrap().slot;
             format!("{text} = {local}: {}\n", slot.period)
         })
         .collect();

@@ -77,3 +77,33 @@ fn as_openmeter_tests_it() {
     "#]],
     );
 }
+
+/// <https://stripe.com/docs/billing/subscriptions/quantity-transformation>, `divide_by` 5 rounded
+/// up: 10 for every 5 users or part of them; 1, 3 and 5 cost 10, 6 and 7 cost 20.
+#[test]
+fn as_stripe_publishes_it() {
+    check(
+        &package(5, "10"),
+        &[1, 3, 5, 6, 7],
+        expect![[r#"
+        1 units: 10  [1 in packages of 5: 1 x 10 = 10]
+        3 units: 10  [3 in packages of 5: 1 x 10 = 10]
+        5 units: 10  [5 in packages of 5: 1 x 10 = 10]
+        6 units: 20  [6 in packages of 5: 2 x 10 = 20]
+        7 units: 20  [7 in packages of 5: 2 x 10 = 20]
+    "#]],
+    );
+}
+
+/// <https://docs.stripe.com/billing/subscriptions/usage-based/transform-quantities>: 10 an hour,
+/// counted in minutes and rounded up; 150 minutes cost 30.
+#[test]
+fn of_an_hour_as_stripe_publishes_it() {
+    check(
+        &package(60, "10"),
+        &[150],
+        expect![[r#"
+        150 units: 30  [150 in packages of 60: 3 x 10 = 30]
+    "#]],
+    );
+}

@@ -46,3 +46,30 @@ fn as_openmeter_publishes_it() {
     "#]],
     );
 }
+
+/// <https://getlago.com/docs/guide/plans/charges/charge-models/standard>: 0.05 a call, 1,000 calls
+/// cost 50.
+#[test]
+fn as_lago_publishes_it() {
+    check(
+        &Model::PerUnit { unit_price: decimal("0.05") },
+        &[1_000],
+        expect![[r#"
+        1000 units: 50  [1000 x 0.05 = 50.00]
+    "#]],
+    );
+}
+
+/// <https://docs.stripe.com/billing/subscriptions/quantities>: 9.99 a site, 9.99 for one and 19.98
+/// for two.
+#[test]
+fn as_stripe_publishes_it() {
+    check(
+        &Model::PerUnit { unit_price: decimal("9.99") },
+        &[1, 2],
+        expect![[r#"
+        1 units: 9.99  [1 x 9.99 = 9.99]
+        2 units: 19.98  [2 x 9.99 = 19.98]
+    "#]],
+    );
+}

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use billing::assignment::{Assignment, Timeline, Version, Versions};
 use billing::draft::Distinct;
 use billing::ids::Predicate;
 use billing::line::LineKey;
-use billing::period::{Anchor, Cadence, Grid, Period, Schedule, Slot};
+use billing::period::{Anchor, Cadence, Change, Grid, Period, Slot};
 use billing::plan::{Meter, Plan};
 use billing::tax::{Category, Treatment};
 use chrono::{DateTime, NaiveDate};
@@ -205,11 +206,12 @@ impl<'a> CaseReader<'a> {
         let name = self.name(&case.case)?;
         let (first, last) = (self.day(&case.first_day)?, self.day(&case.last_day)?);
         let expected = self.days(&case.last_day, first, last)?;
-        let (schedule, day) = self.schedule(case)?;
-        Ok(PeriodCase { name, schedule, day, expected })
+        let (timeline, day) = self.timeline(case)?;
+        Ok(PeriodCase { name, timeline, day, expected })
     }
 
-    fn schedule(&self, case: &PeriodFile) -> Result<(Schedule, NaiveDate), Error> {
+    /// The periods of one assignment, by the very rules of billing.
+    fn timeline(&self, case: &PeriodFile) -> Result<(Timeline, NaiveDate), Error> {
         let cadence = Cadence::from_name(case.cadence.get_ref()).ok_or_else(|| {
             let names = list(Cadence::ALL.map(Cadence::as_str));
             let why = format!("`{}` is not {names}", case.cadence.get_ref());
@@ -217,17 +219,25 @@ impl<'a> CaseReader<'a> {
         })?;
         let grid = Grid { cadence, anchor: self.anchor(case.anchor.as_ref())? };
         let day = self.day(&case.day)?;
-        let outside = |error: billing::period::Error| self.wrong(&case.day, error.to_string());
-        // Without a first day of its own the schedule begins where the whole period of the day does.
-        let first_day = match &case.assigned_from {
+        // Without a first day of its own the assignment begins where the whole period of the day does.
+        let from = match &case.assigned_from {
             Some(first_day) => self.day(first_day)?,
             None => grid.whole_period(day).map_or(day, Period::start),
         };
-        let mut schedule = Schedule::new(first_day, grid).map_err(outside)?;
-        if let Some(until) = &case.assigned_until {
-            schedule = schedule.until(self.day(until)?).map_err(outside)?;
+        let until = case.assigned_until.as_ref().map(|until| self.day(until)).transpose()?;
+        if let Some(place) = &case.assigned_until
+            && until.is_some_and(|until| until <= from)
+        {
+            let why = format!("the first day without the assignment must lie after {from}");
+            return Err(self.wrong(place, why));
         }
-        Ok((schedule, day))
+        let (plan, change, anchor) = (String::new(), Change::Split, grid.anchor);
+        let version = Version { number: 1, effective_from: from, cadence };
+        let versions = Versions::from([(plan.clone(), vec![version])]);
+        let one = Assignment { no: 1, plan, anchor, change, from, until };
+        let timeline = Timeline::new(vec![one], &versions)
+            .map_err(|error| self.wrong(&case.day, error.to_string()))?;
+        Ok((timeline, day))
     }
 
     fn anchor(&self, anchor: Option<&Spanned<toml::Value>>) -> Result<Anchor, Error> {
