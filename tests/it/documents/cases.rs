@@ -117,7 +117,7 @@ async fn a_back_dated_assignment_makes_an_invoice_a_month() {
     let receipts: Vec<(&str, &str)> = days.iter().map(|day| ("acme", *day)).collect();
     let till = Till::bounded(&receipts, "2026-07-01").await;
     done(till.run("holds set other --because only-acme"));
-    let run = till.run("invoices finalize --all --output json");
+    let run = till.run("invoices finalize --all --unapproved --output json");
     refused(&run, 5, "4 issued, 2 refused");
     let issued: Value = serde_json::from_slice(&run.stdout).unwrap();
     let totals: Vec<&Value> = issued.as_array().unwrap().iter().map(|row| &row["total"]).collect();
@@ -185,10 +185,10 @@ async fn age_does_not_matter() {
     }
     till.assign("acme", "bounded", "2025-03-01 --until 2026-06-01");
     for month in ["2025-03", "2025-04", "2025-05", "2025-06", "2025-07", "2025-08"] {
-        done(till.run(&format!("invoices finalize --all --period {month}")));
+        done(till.run(&format!("invoices finalize --all --unapproved --period {month}")));
     }
     for month in ["2025-09", "2025-10", "2025-11", "2025-12", "2026-01", "2026-02"] {
-        done(till.run(&format!("invoices finalize --all --period {month}")));
+        done(till.run(&format!("invoices finalize --all --unapproved --period {month}")));
     }
     for month in ["--period 2026-03", "--period 2026-04"] {
         till.finalize("acme", month, if month.ends_with('3') { "3.57" } else { "3.21" });

@@ -12,7 +12,7 @@ const ATTEMPTS: &[(&str, &str)] = &[
     ("delete from standing_invoice", "permission denied"),
     ("alter table document disable trigger all", "must be owner"),
     ("drop table payment", "must be owner"),
-    ("update series set last = last + 2 where prefix = 'INV'", "comes the next one"),
+    ("update series set last = last + 2 where prefix = 'INV'", "taken and is on no document"),
     ("update series set last = last - 1 where prefix = 'INV'", "comes the next one"),
     ("update series set last = last + 1 where prefix = 'INV'", "taken and is on no document"),
     ("insert into series values ('CN', 2026, 1, '2026-01-01')", "permission denied"),
