@@ -175,8 +175,8 @@ impl Sealed {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::filter::FilterBuilder;
     use super::*;
+    use crate::store::filter::FilterBuilder;
 
     fn sealed(segment: i64) -> Sealed {
         Sealed { segment, entries: 10, filter: FilterBuilder::default().build().unwrap() }

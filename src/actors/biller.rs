@@ -77,7 +77,8 @@ impl BillerArguments {
         };
         if self.finalizes && looked.iter().any(is_ready) {
             let which = Which::default();
-            let done = match billing_run::issue_all(store, terms, &which, now, BY, |_, _| {}).await {
+            let done = match billing_run::issue_all(store, terms, &which, now, BY, |_, _| {}).await
+            {
                 Err(NotApproved::Store(error)) => return Err(error),
                 // Nothing was asked for that could have changed.
                 Err(NotApproved::Changed(_)) => Done::default(),

@@ -301,8 +301,7 @@ async fn issue<'a>(
     }
     let mut tried = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        let issued =
-            issue::finalize(pool, issuers, candidate, &Approval::default(), now, by).await;
+        let issued = issue::finalize(pool, issuers, candidate, &Approval::default(), now, by).await;
         match issued {
             Err(Refused::Store(error @ Error::Unavailable(_))) => return Err(error),
             issued => tried.push((*candidate, issued)),

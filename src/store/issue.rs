@@ -180,7 +180,8 @@ async fn lock(
 /// Locks the billing row of one brand until the end of the transaction.
 async fn lock_one(connection: &mut PgConnection, brand_no: i32) -> Result<Chain, Refused> {
     let chain = lock(connection, &[brand_no]).await?.remove(&brand_no);
-    chain.ok_or_else(|| Error::Corrupt(format!("brand number {brand_no} has no billing row")).into())
+    chain
+        .ok_or_else(|| Error::Corrupt(format!("brand number {brand_no} has no billing row")).into())
 }
 
 /// A document that lacks its number, its dates and its place in the chain.

@@ -18,8 +18,9 @@ use super::filter::{self, Filter};
 use super::segments::{entries_of, segment_of, table_of};
 use super::{Error, cursor, sealing};
 
-/// More segments than these that are not sealed are not read: the sealer has to catch up first.
-const UNSEALED_MAX: usize = 3;
+/// More segments than these that are not sealed are not read: the sealer has to catch up first. It is never so
+/// far behind by itself, since metering waits for it.
+const UNSEALED_MAX: usize = 8;
 /// Brand number and receipt key, big-endian, so that they sort.
 type Key = [u8; 20];
 

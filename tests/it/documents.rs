@@ -2,8 +2,11 @@
 //! the database.
 
 mod cases;
+mod late;
 mod numbers;
 mod rules;
+mod run;
+mod year;
 
 use std::process::Output;
 
@@ -78,8 +81,16 @@ struct Till {
 impl Till {
     /// `receipts` are pairs of brand and day; each brand pays by `VOLUME` in March and April.
     async fn with(receipts: &[(&str, &str)]) -> Self {
+        Self::with_engine(receipts, |_| ()).await
+    }
+
+    /// With other settings of the engine.
+    async fn with_engine(
+        receipts: &[(&str, &str)],
+        change: impl FnOnce(&mut prooftally::engine::Config),
+    ) -> Self {
         let world = World::new().await;
-        let engine = world.engine().await;
+        let engine = world.engine_with(change).await;
         let till = Self {
             world,
             engine: tokio::sync::Mutex::new(Some(engine)),

@@ -13,9 +13,7 @@ use crate::cli::preview::day;
 use crate::cli::{Problem, brands, progress};
 use crate::config::Config;
 use crate::engine::billing_terms;
-use crate::store::billing_run::{
-    self, NotApproved, Ready, RunApproval, Summary, Which,
-};
+use crate::store::billing_run::{self, NotApproved, Ready, RunApproval, Summary, Which};
 use crate::store::issue::{self, Approval, Refused};
 use crate::store::{Error, Store};
 
@@ -161,7 +159,8 @@ impl Finalize {
         let looked =
             billing_run::look(store, &billing_terms(config), None, Utc::now(), None).await?;
         let Ready { ready, refused } = Ready::of(looked, &which);
-        let mut listing = Listing::new(["brand", "first_day", "end", "kind", "currency", "total", "etag"]);
+        let mut listing =
+            Listing::new(["brand", "first_day", "end", "kind", "currency", "total", "etag"]);
         for candidate in &ready {
             let Some(document) = &candidate.document else { continue };
             listing.row([

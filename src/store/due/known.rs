@@ -17,8 +17,8 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::store::brands::{self, Brand};
 use crate::store::catalog::{self, Catalog};
-use crate::store::unassigned::{self, Unassigned};
 use crate::store::period_usage::{self, Row as UsageRow};
+use crate::store::unassigned::{self, Unassigned};
 use crate::store::{Error, assignments, audit_runs, cursor, profiles, uniqueness};
 
 /// Everything that drafts and the gate are computed from, but usage.

@@ -39,7 +39,15 @@ async fn sixteen_runs_and_a_kill_issue_each_document_once() {
     let killed: Vec<_> = (0..4_u64)
         .map(|number| {
             let mut child = Command::new(PROGRAM)
-                .args(["invoices", "finalize", "--all", "--unapproved", "--period", "2026-03", "--config"])
+                .args([
+                    "invoices",
+                    "finalize",
+                    "--all",
+                    "--unapproved",
+                    "--period",
+                    "2026-03",
+                    "--config",
+                ])
                 .arg(till.folder.path().join("config.toml"))
                 .envs(till.world.variables())
                 .stdout(Stdio::null())
