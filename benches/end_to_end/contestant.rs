@@ -15,7 +15,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::case::{Case, STREAM};
 use crate::processes::{self, Cpu};
-use crate::{copy, drain, engine, writer};
+use crate::{copy, drain, engine, peer, writer};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Contestant {
@@ -24,6 +24,8 @@ pub enum Contestant {
     /// L2: writes the ledger rows, and does nothing else.
     Copy,
     Prooftally,
+    /// The loop of ADR-004 in TypeScript.
+    Adr004,
     /// A transaction a message.
     OneByOne,
     /// A transaction a hundred messages.
@@ -36,6 +38,7 @@ impl Contestant {
             Contestant::Drain => "L1 drain",
             Contestant::Copy => "L2 copy",
             Contestant::Prooftally => "prooftally",
+            Contestant::Adr004 => "ADR-004 loop",
             Contestant::OneByOne => "one by one",
             Contestant::Batches => "batches of 100",
         }
@@ -113,6 +116,7 @@ pub async fn obey(order: &Order) -> anyhow::Result<()> {
         Contestant::Drain => drain::run(order).await?,
         Contestant::Copy => copy::run(order).await?,
         Contestant::Prooftally => engine::run(order).await?,
+        Contestant::Adr004 => peer::run(order, 5_000)?,
         Contestant::OneByOne => writer::run(order, 1, 5_000).await?,
         Contestant::Batches => writer::run(order, 100, 100_000).await?,
     };

@@ -10,6 +10,8 @@ mod copy;
 mod drain;
 mod engine;
 mod growth;
+mod paced;
+mod peer;
 mod processes;
 mod report;
 mod writer;
@@ -64,6 +66,12 @@ struct Options {
     /// Events of a slice of growth
     #[arg(long, default_value_t = 1_000_000)]
     slice: u64,
+    /// Measure how long events take that come at this rate, instead of the cases
+    #[arg(long, value_name = "EVENTS_A_SECOND")]
+    paced: Option<u64>,
+    /// How long they come
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
     /// Entries in a segment of the ledger
     #[arg(long, default_value_t = Config::default().ledger.segment_entries)]
     segment: i64,
@@ -83,14 +91,18 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     // As the product's own.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match &options.order {
-        Some(order) => runtime.block_on(contestant::obey(&serde_json::from_str(order)?)),
-        None if options.growth => runtime.block_on(growth::run(&options)),
-        None => runtime.block_on(compare(&options)),
+    match (&options.order, options.paced) {
+        (Some(order), _) => runtime.block_on(contestant::obey(&serde_json::from_str(order)?)),
+        (None, Some(rate)) => runtime.block_on(paced::run(&options, rate)),
+        (None, None) if options.growth => runtime.block_on(growth::run(&options)),
+        (None, None) => runtime.block_on(compare(&options)),
     }
 }
 
 async fn compare(options: &Options) -> anyhow::Result<()> {
+    if !options.no_writers {
+        peer::program()?;
+    }
     let cases = case::cases(options)?;
     let mut report = Report::new(options);
     report.print_head();
@@ -126,7 +138,8 @@ fn field(options: &Options, is_warm_up: bool) -> Vec<Entry> {
         field.push(Entry { contestant: Contestant::Prooftally, program: Some(program.clone()) });
     }
     if !options.no_writers && !is_warm_up {
-        field.extend([me(Contestant::OneByOne), me(Contestant::Batches)]);
+        let writers = [Contestant::Adr004, Contestant::OneByOne, Contestant::Batches];
+        field.extend(writers.map(me));
     }
     field
 }
