@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use crate::config::Config;
 use crate::local::{Binaries, Stack};
 
 #[derive(Debug, Subcommand)]
@@ -21,8 +22,9 @@ impl Local {
         let Local::Up { data } = self;
         let stack = Stack::start(&Binaries::find()?, data)?;
         // One nats-server holds one replica. As variables, so that the lines can be pasted into a shell that then runs the engine.
+        migrate(&stack.postgres_url()).await?;
         println!("export PROOFTALLY__NATS__URL={}", stack.nats_url());
-        println!("export PROOFTALLY__DATABASE__URL={}", stack.postgres_url());
+        println!("export PROOFTALLY__DATABASE__URL={}", stack.application_url());
         println!("export PROOFTALLY__NATS__ORIGIN__REPLICAS=1");
         println!("export PROOFTALLY__NATS__MIRROR__REPLICAS=1");
         eprintln!("running until Ctrl-C");
@@ -30,4 +32,11 @@ impl Local {
         drop(stack);
         Ok(())
     }
+}
+
+/// Migrates as the owner, so that the engine can run as the application.
+pub(super) async fn migrate(owner_url: &str) -> anyhow::Result<()> {
+    let mut config = Config::default();
+    config.database.url = owner_url.into();
+    Ok(super::store(&config)?.migrate().await?)
 }

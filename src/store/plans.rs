@@ -75,7 +75,7 @@ pub async fn apply(
 ) -> Result<Next, Error> {
     let mut transaction = pool.begin().await?;
     // Who applies a plan at the same time waits here, and then sees this version.
-    sqlx::query("lock table plan_version in share row exclusive mode")
+    sqlx::query("select pg_advisory_xact_lock('plan_version'::regclass::oid::bigint)")
         .execute(&mut *transaction)
         .await?;
     let newest = versions(&mut *transaction, Some(name)).await?.pop();
