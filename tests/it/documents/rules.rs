@@ -191,10 +191,20 @@ const ADDED: &[(&str, &str)] = &[
         "its tax groups are not those of its lines",
     ),
     (
-        "insert into document_line (document_no, brand_no, line, period_start, line_key, label, quantity, \
+        ", t as (insert into document_tax (document_no, brand_no, category, rate_percent, taxable, tax) \
+            select d.document_no, d.brand_no, 'S', 19, 0, 0 from d) \
+         insert into document_line (document_no, brand_no, line, period_start, line_key, label, quantity, \
             receipts, amount, tax_category, tax_rate_percent) \
-         select d.document_no, d.brand_no, 2, '2026-03-01', 'minimum', 'x', 0, 0, 0, 'S', 19 from d",
-        "",
+         select d.document_no, d.brand_no, 2, '2026-03-01', 'minimum', 'x', 1, 0, 0, 'S', 19 from d",
+        "its lines are not numbered from 1",
+    ),
+    (
+        ", t as (insert into document_tax (document_no, brand_no, category, rate_percent, taxable, tax) \
+            select d.document_no, d.brand_no, 'S', 19, 0, 0 from d) \
+         insert into document_line (document_no, brand_no, line, period_start, line_key, label, quantity, \
+            receipts, amount, tax_category, tax_rate_percent) \
+         select d.document_no, d.brand_no, 1, '2026-03-01', 'minimum', 'x', 1, 0, 0, 'S', 19 from d",
+        "what it has billed is not what its lines charge",
     ),
 ];
 
@@ -205,6 +215,15 @@ impl Till {
         let mut connection =
             <sqlx::PgConnection as sqlx::Connection>::connect(&options).await.unwrap();
         let mut transaction = sqlx::Connection::begin(&mut connection).await.unwrap();
+        // Keys first, so that no rule on sums hides what they say.
+        sqlx::query(
+            "set constraints document_line_document_no_brand_no_fkey, \
+                document_tax_document_no_brand_no_fkey, document_period_document_no_brand_no_fkey, \
+                billed_document_no_brand_no_fkey immediate",
+        )
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
         let tried = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await;
         let outcome = match tried {
             Ok(_) => transaction.commit().await,
