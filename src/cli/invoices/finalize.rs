@@ -25,6 +25,7 @@ use crate::store::{Error, Store};
         `--dry-run` shows: its etag, or how many documents of which total. What speaks against a document \
         is listed; `periods override` answers for a reason."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Finalize {
     /// The brand that pays
     #[arg(long)]
