@@ -38,13 +38,19 @@ pub enum Refused {
     #[error(transparent)]
     Document(#[from] document::Refused),
     #[error(transparent)]
-    Credit(#[from] document::credit::Error),
+    Credit(Box<document::credit::Error>),
     #[error("there is no issuer in force: configure one under [[issuer]]")]
     NoIssuer,
     #[error("{0}")]
     State(String),
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+impl From<document::credit::Error> for Refused {
+    fn from(error: document::credit::Error) -> Self {
+        Self::Credit(Box::new(error))
+    }
 }
 
 impl From<sqlx::Error> for Refused {

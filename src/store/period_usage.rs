@@ -130,7 +130,9 @@ pub async fn read_many(
             receipts: counted,
         });
     }
-    found.iter_mut().for_each(|rows| rows.sort_unstable());
+    for rows in &mut found {
+        rows.sort_unstable();
+    }
     Ok(found)
 }
 

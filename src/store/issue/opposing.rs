@@ -44,7 +44,7 @@ pub async fn cancel(
     let note = Note { document, amounts: &Amounts::Cancel, because, now, by };
     let issued = match note.issue(&mut transaction, issuers, &chain).await {
         Ok(issued) => Some(issued),
-        Err(Refused::Credit(credit::Error::Nothing)) => None,
+        Err(Refused::Credit(error)) if matches!(*error, credit::Error::Nothing) => None,
         Err(refused) => return Err(refused),
     };
     let by_document = issued.as_ref().map(|issued| issued.document_no);
