@@ -61,8 +61,8 @@ impl Books {
         let source = Source { file: Some(file), environment_variables: std::iter::empty() };
         let mut config = Config::load(source)?.config;
         config.nats.url = stack.nats_url().into();
-        config.nats.stream = "PROOFS".to_owned();
-        config.nats.origin.name = "PROOFS".to_owned();
+        "PROOFS".clone_into(&mut config.nats.stream);
+        "PROOFS".clone_into(&mut config.nats.origin.name);
         config.nats.origin.replicas = 1;
         config.database.url = stack.postgres_url().into();
         config.ledger.segment_entries = options.segment;
