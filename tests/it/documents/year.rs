@@ -102,6 +102,9 @@ struct Receipt {
     is_voided: bool,
 }
 
+/// By predicate and result: counted, billed, waived, voided, unbilled.
+type Settled = BTreeMap<(String, bool), (i64, i64, i64, i64, i64)>;
+
 struct Year {
     till: Till,
     terms: due::Terms,
@@ -366,7 +369,7 @@ impl Year {
         .await
         .unwrap();
         let september = NaiveDate::from_ymd_opt(YEAR, 9, 1).unwrap();
-        let mut expected: BTreeMap<(String, bool), (i64, i64, i64, i64, i64)> = BTreeMap::new();
+        let mut expected = Settled::new();
         for one in &self.receipts {
             let key = (PREDICATES[one.predicate].to_owned(), one.result);
             let of = expected.entry(key).or_default();
@@ -380,7 +383,7 @@ impl Year {
                 _ => of.1 += 1,
             }
         }
-        let found: BTreeMap<(String, bool), (i64, i64, i64, i64, i64)> = rows
+        let found: Settled = rows
             .into_iter()
             .map(|(name, result, a, b, c, d, e)| ((name, result), (a, b, c, d, e)))
             .collect();
