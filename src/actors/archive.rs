@@ -11,8 +11,8 @@ use hashbrown::{HashMap, HashSet};
 use tokio::sync::{Notify, watch};
 
 use super::chunk::Chunk;
-use super::filter::Filter;
-use super::keys::{self, Counted};
+use super::keys::Counted;
+use crate::store::filter::{self, Filter};
 use crate::store::sealing::{self, Wanted};
 use crate::store::{Error, Store, segments};
 
@@ -142,7 +142,7 @@ impl Archive {
         let hashes: Vec<u64> = chunk
             .candidates
             .iter()
-            .map(|candidate| keys::hash(chunk.brand_no(candidate), candidate.key))
+            .map(|candidate| filter::hash_of(chunk.brand_no(candidate), candidate.key))
             .collect();
         let wanted: Vec<Wanted> =
             view.iter().flat_map(|sealed| sealed.wanted(chunk, &hashes)).collect();
@@ -175,8 +175,8 @@ impl Sealed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::FilterBuilder;
     use super::*;
+    use crate::store::filter::FilterBuilder;
 
     fn sealed(segment: i64) -> Sealed {
         Sealed { segment, entries: 10, filter: FilterBuilder::default().build().unwrap() }

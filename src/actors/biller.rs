@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::store::billing_run::{self, Looked, Which};
+use crate::store::billing_run::{self, Done, Looked, NotApproved, Which};
 use crate::store::due::Terms;
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
@@ -77,7 +77,13 @@ impl BillerArguments {
         };
         if self.finalizes && looked.iter().any(is_ready) {
             let which = Which::default();
-            let done = billing_run::issue_all(store, terms, &which, now, BY, |_, _| {}).await?;
+            let done = match billing_run::issue_all(store, terms, &which, now, BY, |_, _| {}).await
+            {
+                Err(NotApproved::Store(error)) => return Err(error),
+                // Nothing was asked for that could have changed.
+                Err(NotApproved::Changed(_)) => Done::default(),
+                Ok(done) => done,
+            };
             for (brand, issued) in &done.issued {
                 let number = issued.number.as_deref().unwrap_or("no number");
                 tracing::info!(brand = %brand.id, number, total = %issued.total, "document issued");

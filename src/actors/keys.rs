@@ -15,6 +15,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use parking_lot::RwLock;
 
+use crate::store::filter::hash_of;
 use crate::store::keys::CommittedKey;
 use crate::store::segments;
 
@@ -69,7 +70,7 @@ impl Keys {
         if let Some(counted) = self.replaced(brand_no, key) {
             return Some(counted);
         }
-        let hash = hash(brand_no, key);
+        let hash = hash_of(brand_no, key);
         let shard = self.shard(hash).read();
         let is_it = |known: &CommittedKey| known.key == key && known.brand_no == brand_no;
         shard.iter().find_map(|(_, table)| table.find(hash, is_it)).map(|known| (*known).into())
@@ -93,7 +94,7 @@ impl Keys {
     /// Adds a committed key. False if it was there: a receipt is counted once. Should a ledger have it
     /// twice all the same, the lower entry of a segment is the one that counts.
     pub fn add(&self, new: CommittedKey) -> bool {
-        let hash = hash(new.brand_no, new.key);
+        let hash = hash_of(new.brand_no, new.key);
         let segment = segments::segment_of(new.entry, self.segment_entries);
         let mut shard = self.shard(hash).write();
         let place = shard.iter().position(|(of, _)| *of == segment).unwrap_or_else(|| {
@@ -105,7 +106,7 @@ impl Keys {
         if shard.iter().any(|(of, table)| *of != segment && table.find(hash, is_it).is_some()) {
             return false;
         }
-        let rehash = |known: &CommittedKey| self::hash(known.brand_no, known.key);
+        let rehash = |known: &CommittedKey| hash_of(known.brand_no, known.key);
         match shard[place].1.entry(hash, is_it, rehash) {
             Entry::Vacant(vacant) => {
                 vacant.insert(new);
@@ -122,7 +123,7 @@ impl Keys {
 
     /// Takes a key away, if it is of this entry.
     pub fn remove(&self, brand_no: i32, key: ReceiptKey, entry: i64) {
-        let hash = hash(brand_no, key);
+        let hash = hash_of(brand_no, key);
         let is_it = |known: &CommittedKey| {
             (known.key, known.brand_no, known.entry) == (key, brand_no, entry)
         };
@@ -160,13 +161,6 @@ impl Keys {
         let index = usize::try_from((hash >> 40) & 0xff).expect("eight bits are below 256");
         &self.shards[index]
     }
-}
-
-/// A receipt key is already a uniform hash; the brand only has to stir it.
-pub(super) fn hash(brand_no: i32, key: ReceiptKey) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let low = u64::try_from(key.0 & u128::from(u64::MAX)).expect("masked to 64 bits");
-    low ^ u64::from(brand_no.cast_unsigned()).wrapping_mul(ODD)
 }
 
 #[cfg(test)]

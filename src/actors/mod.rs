@@ -20,7 +20,6 @@ pub mod brand_supervisor;
 pub mod chunk;
 pub mod directory;
 pub mod engine_supervisor;
-pub mod filter;
 pub mod flight;
 pub mod keys;
 pub mod ledger;

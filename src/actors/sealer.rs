@@ -13,10 +13,9 @@ use ractor::ActorRef;
 use sqlx::postgres::PgConnection;
 
 use super::archive::{Archive, Sealed, View};
-use super::filter::{Filter, FilterBuilder};
-use super::keys;
 use super::ledger::LedgerMsg;
 use crate::store::backoff::Backoff;
+use crate::store::filter::{self, Filter, FilterBuilder};
 use crate::store::sealing::{self, Kept, SegmentKey};
 use crate::store::{Error, Store};
 use crate::telemetry::health::{Component, Health};
@@ -175,7 +174,7 @@ async fn read(
     let mut entries = 0;
     sealing::keys(connection, segment, |of| {
         entries += 1;
-        builder.add(keys::hash(of.brand_no, of.key));
+        builder.add(filter::hash_of(of.brand_no, of.key));
         probes.add(of);
     })
     .await?;
@@ -212,7 +211,7 @@ impl<'a> Probes<'a> {
 
     fn probe(&mut self) {
         let hashes: Vec<u64> =
-            self.batch.iter().map(|of| keys::hash(of.brand_no, of.key)).collect();
+            self.batch.iter().map(|of| filter::hash_of(of.brand_no, of.key)).collect();
         for (other, suspects) in self.others.iter().zip(&mut self.suspects) {
             other.filter.probe(&hashes, |index| suspects.push(self.batch[index]));
         }

@@ -51,6 +51,7 @@ impl Demo {
         let stack = Stack::start(&Binaries::find()?, self.keep.clone())?;
         let config = config(&stack);
         super::log(&config)?;
+        super::local::migrate(&stack.postgres.socket_url(DATABASE)).await?;
         let outcome = self.show(&config).await;
         drop(stack);
         outcome
@@ -180,7 +181,7 @@ fn config(stack: &Stack) -> Config {
     config.nats.origin.replicas = 1;
     config.nats.mirror.replicas = 1;
     // The socket: over TCP the driver waits 40 ms now and then, for want of TCP_NODELAY.
-    config.database.url = stack.postgres.socket_url(DATABASE).into();
+    config.database.url = stack.postgres.application_socket_url(DATABASE).into();
     config.admin.listen = ([127, 0, 0, 1], 0).into();
     "warn".clone_into(&mut config.telemetry.log_filter);
     config

@@ -111,4 +111,10 @@ impl Stack {
     pub fn postgres_url(&self) -> String {
         self.postgres.url(DATABASE)
     }
+
+    /// [`Self::postgres_url`] for the application's role, once the owner has migrated.
+    #[must_use]
+    pub fn application_url(&self) -> String {
+        self.postgres.application_url(DATABASE)
+    }
 }

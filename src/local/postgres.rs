@@ -16,6 +16,9 @@ use super::leash;
 use super::server::{Launch, Server};
 use super::{Binaries, Error};
 
+/// The role that the engine and the command line run as; see migrations/README.md.
+const APPLICATION: &str = "prooftally_app";
+
 /// How to start a [`Postgres`].
 #[derive(Debug, Clone)]
 pub struct PostgresOptions {
@@ -106,7 +109,21 @@ impl Postgres {
         self.server.folder().path()
     }
 
-    /// Creates a database, unless it exists.
+    /// [`Self::url`] for the application's role, which owns nothing.
+    #[must_use]
+    pub fn application_url(&self, database: &str) -> String {
+        self.url(database).replacen("//postgres@", &format!("//{APPLICATION}@"), 1)
+    }
+
+    /// [`Self::socket_url`] for the application's role.
+    #[must_use]
+    pub fn application_socket_url(&self, database: &str) -> String {
+        let url = self.socket_url(database);
+        let owner = "user=postgres";
+        format!("{}user={APPLICATION}", url.strip_suffix(owner).unwrap_or(&url))
+    }
+
+    /// Creates a database and the application's role, unless they exist.
     ///
     /// # Errors
     /// [`Error::Database`] with what `psql` said.
@@ -127,7 +144,11 @@ impl Postgres {
         if let Some(mut stdin) = psql.stdin.take() {
             let written = stdin.write_all(
                 b"select format('create database %I', :'name') where not exists \
-                  (select from pg_database where datname = :'name') \\gexec\n",
+                  (select from pg_database where datname = :'name') \\gexec\n\
+                  do $$ begin create role prooftally_app login; \
+                  exception when duplicate_object or unique_violation then null; end $$;\n\
+                  select 'alter role prooftally_app login' where exists (select from pg_roles \
+                  where rolname = 'prooftally_app' and not rolcanlogin) \\gexec\n",
             );
             written.map_err(|error| failed(error.to_string()))?;
         }

@@ -1,10 +1,11 @@
 //! A billing run: looks at brands, one after the other and none in another's way, keeps their drafts and
 //! issues what may be issued.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use billing::hash::Hash;
 use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 
 use super::brands::{self, Brand};
@@ -55,7 +56,8 @@ async fn look_at(
 ) -> Result<Vec<Looked>, Error> {
     let mut snapshot =
         store.pool.begin_with("begin isolation level repeatable read read only").await?;
-    let known = Known::read(&mut snapshot, brand_no, issues.is_some()).await?;
+    let mut known = Known::read(&mut snapshot, brand_no, issues.is_some()).await?;
+    known.read_usage(&mut snapshot, now).await?;
     let mut found = Vec::with_capacity(known.brands.len());
     for brand in &known.brands {
         match due::candidates(&mut snapshot, &known, terms, brand, now).await {
@@ -78,12 +80,7 @@ async fn add_evidence(
 ) -> Result<(), Error> {
     let all = found.iter_mut().filter_map(|(_, candidates)| candidates.as_mut().ok()).flatten();
     let mut wanted: Vec<&mut Candidate> = all.filter(|candidate| issues(candidate)).collect();
-    let mut candidates: Vec<Candidate> = wanted.iter().map(|one| (**one).clone()).collect();
-    due::add_evidence(snapshot, &mut candidates).await?;
-    for (place, built) in wanted.iter_mut().zip(candidates) {
-        **place = built;
-    }
-    Ok(())
+    due::add_evidence(snapshot, &mut wanted).await
 }
 
 /// Which documents a run issues.
@@ -93,6 +90,79 @@ pub struct Which {
     pub brand_no: Option<i32>,
     /// Only of periods that have this day, and no adjustments. `None` for all that is due.
     pub day: Option<NaiveDate>,
+    /// Only what a person has seen; periods that are due after those are left for another run.
+    pub approval: Option<RunApproval>,
+}
+
+/// What a person approves of a run as a whole. What is `None` is not looked at.
+#[derive(Clone, Debug, Default)]
+pub struct RunApproval {
+    pub etag: Option<Hash>,
+    /// How many documents.
+    pub count: Option<u64>,
+    /// Their sum, tax included. Documents of two currencies have none.
+    pub total: Option<Decimal>,
+}
+
+/// What is due, in short: what a person approves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    pub count: u64,
+    /// By currency, tax included, credits below zero.
+    pub totals: BTreeMap<&'static str, Decimal>,
+    /// Names the documents; it is another one as soon as one of them is.
+    pub etag: Hash,
+}
+
+impl Summary {
+    pub fn of(ready: &[Candidate]) -> Self {
+        let mut totals: BTreeMap<&'static str, Decimal> = BTreeMap::new();
+        for document in ready.iter().filter_map(|one| one.document.as_ref()) {
+            let signed = document.total * Decimal::from(document.sign());
+            *totals.entry(document.currency.code()).or_default() += signed;
+        }
+        let etags: BTreeSet<Hash> = ready.iter().filter_map(Candidate::etag).collect();
+        let parts: Vec<&[u8]> = etags.iter().map(|etag| etag.as_bytes().as_slice()).collect();
+        Self { count: ready.len() as u64, totals, etag: Hash::of(&parts) }
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { count, totals, etag } = self;
+        let sums: Vec<String> =
+            totals.iter().map(|(currency, sum)| format!("{sum} {currency}")).collect();
+        let sums = if sums.is_empty() { "nothing".to_owned() } else { sums.join(" and ") };
+        write!(f, "{count} documents of {sums}, etag {etag}")
+    }
+}
+
+/// A run that issues nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum NotApproved {
+    #[error("what was approved has changed: due are now {0}; look at them again")]
+    Changed(Summary),
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl RunApproval {
+    /// The etags of what is approved.
+    fn check(&self, ready: &[Candidate]) -> Result<BTreeSet<Hash>, NotApproved> {
+        let now = Summary::of(ready);
+        let sum = match now.totals.values().collect::<Vec<_>>()[..] {
+            [] => Some(Decimal::ZERO),
+            [sum] => Some(*sum),
+            _ => None,
+        };
+        let is_same = self.etag.is_none_or(|etag| etag == now.etag)
+            && self.count.is_none_or(|count| count == now.count)
+            && self.total.is_none_or(|total| Some(total) == sum);
+        if !is_same {
+            return Err(NotApproved::Changed(now));
+        }
+        Ok(ready.iter().filter_map(Candidate::etag).collect())
+    }
 }
 
 impl Which {
@@ -108,11 +178,16 @@ pub struct Done {
     pub refused: Vec<(Brand, Refused)>,
 }
 
+/// Documents that share a transaction: enough that what each of them costs alone does not count, and few
+/// enough that nobody waits long for a number.
+const TOGETHER_MAX: usize = 250;
+
 /// Issues everything that `which` names and nothing speaks against, oldest periods first. `progress` is
 /// told how many of how many were tried.
 ///
 /// # Errors
-/// If the database is away; what was issued by then stays.
+/// If the database is away; what was issued by then stays. [`NotApproved`] if something else is due than
+/// what was approved, and then nothing is issued.
 pub async fn issue_all(
     store: &Store,
     terms: &Terms,
@@ -120,36 +195,32 @@ pub async fn issue_all(
     now: DateTime<Utc>,
     by: &str,
     mut progress: impl FnMut(u64, u64),
-) -> Result<Done, Error> {
+) -> Result<Done, NotApproved> {
     let mut done = Done::default();
+    let mut approved: Option<BTreeSet<Hash>> = None;
     loop {
         let may = |one: &Candidate| which.has(one) && one.decide().is_ok();
         let found = look(store, terms, which.brand_no, now, Some(&may)).await?;
-        let (mut ready, mut refused) = (Vec::new(), Vec::new());
-        for (brand, candidates) in found {
-            match candidates {
-                Err(error) => refused.push((brand, Refused::Store(error))),
-                Ok(candidates) => {
-                    for candidate in candidates.into_iter().filter(|one| which.has(one)) {
-                        match candidate.decide() {
-                            Ok(_) => ready.push(candidate),
-                            Err(blocked) => refused.push((brand.clone(), blocked.into())),
-                        }
-                    }
-                }
-            }
+        let Ready { mut ready, mut refused } = Ready::of(found, which);
+        if let Some(approval) = &which.approval {
+            let approved = match &approved {
+                Some(approved) => approved,
+                None => approved.insert(approval.check(&ready)?),
+            };
+            // What has become another document since the first look waits for another approval.
+            ready.retain(|one| one.etag().is_some_and(|etag| approved.contains(&etag)));
         }
         let (total, before) = (ready.len() as u64, done.issued.len());
-        for (number, candidate) in (1..).zip(&ready) {
-            let approval = Approval::default();
-            let issued =
-                issue::finalize(&store.pool, &terms.issuers, candidate, &approval, now, by).await;
-            match issued {
-                Ok(issued) => done.issued.push((candidate.brand.clone(), issued)),
-                Err(Refused::Store(error @ Error::Unavailable(_))) => return Err(error),
-                Err(why) => refused.push((candidate.brand.clone(), why)),
+        let mut tried = 0;
+        for together in together(&ready) {
+            for (candidate, issued) in issue(store, terms, &together, now, by).await? {
+                tried += 1;
+                match issued {
+                    Ok(issued) => done.issued.push((candidate.brand.clone(), issued)),
+                    Err(why) => refused.push((candidate.brand.clone(), why)),
+                }
             }
-            progress(number, total);
+            progress(tried, total);
         }
         // Another look finds the periods after those that were issued, and what has moved meanwhile.
         if done.issued.len() == before {
@@ -157,6 +228,86 @@ pub async fn issue_all(
             return Ok(done);
         }
     }
+}
+
+/// What a look has found, by whether it can be issued.
+#[derive(Debug, Default)]
+pub struct Ready {
+    pub ready: Vec<Candidate>,
+    pub refused: Vec<(Brand, Refused)>,
+}
+
+impl Ready {
+    /// Of what `which` names.
+    pub fn of(found: Vec<Looked>, which: &Which) -> Self {
+        let mut this = Self::default();
+        for (brand, candidates) in found {
+            let candidates = match candidates {
+                Ok(candidates) => candidates,
+                Err(error) => {
+                    this.refused.push((brand, Refused::Store(error)));
+                    continue;
+                }
+            };
+            for candidate in candidates.into_iter().filter(|one| which.has(one)) {
+                match candidate.decide() {
+                    Ok(_) => this.ready.push(candidate),
+                    Err(blocked) => this.refused.push((brand.clone(), blocked.into())),
+                }
+            }
+        }
+        this
+    }
+}
+
+/// The candidates in groups of different brands.
+fn together(ready: &[Candidate]) -> Vec<Vec<&Candidate>> {
+    let mut groups: Vec<Vec<&Candidate>> = Vec::new();
+    // Candidates of a brand stand side by side: the n-th of each brand goes into the n-th layer.
+    let mut layers: Vec<Vec<&Candidate>> = Vec::new();
+    for of_brand in ready.chunk_by(|one, other| one.brand.no == other.brand.no) {
+        for (layer, candidate) in of_brand.iter().enumerate() {
+            if layers.len() == layer {
+                layers.push(Vec::new());
+            }
+            layers[layer].push(candidate);
+        }
+    }
+    for layer in layers {
+        groups.extend(layer.chunks(TOGETHER_MAX).map(<[_]>::to_vec));
+    }
+    groups
+}
+
+type Tried<'a> = Vec<(&'a Candidate, Result<Issued, Refused>)>;
+
+/// Issues candidates of different brands in one transaction; if the database refuses that, each in one of
+/// its own, so that nobody's trouble is another's.
+async fn issue<'a>(
+    store: &Store,
+    terms: &Terms,
+    candidates: &[&'a Candidate],
+    now: DateTime<Utc>,
+    by: &str,
+) -> Result<Tried<'a>, Error> {
+    let (pool, issuers) = (&store.pool, &terms.issuers);
+    match issue::finalize_many(pool, issuers, candidates, now, by).await {
+        Ok(issued) => return Ok(candidates.iter().copied().zip(issued).collect()),
+        Err(Refused::Store(error @ Error::Unavailable(_))) if candidates.len() == 1 => {
+            return Err(error);
+        }
+        Err(why) if candidates.len() == 1 => return Ok(vec![(candidates[0], Err(why))]),
+        Err(_) => {}
+    }
+    let mut tried = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let issued = issue::finalize(pool, issuers, candidate, &Approval::default(), now, by).await;
+        match issued {
+            Err(Refused::Store(error @ Error::Unavailable(_))) => return Err(error),
+            issued => tried.push((*candidate, issued)),
+        }
+    }
+    Ok(tried)
 }
 
 /// Keeps the candidates as drafts: new and changed ones are written, and those that are no longer due

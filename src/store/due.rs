@@ -11,7 +11,7 @@ use billing::evidence::merkle;
 use billing::hash::Hash;
 use billing::numbering;
 use billing::party::{Field, Party};
-use billing::period::Slot;
+use billing::period::{Period, Slot};
 use billing::plan::Plan;
 use billing::tax::{self, Category, Treatment};
 use chrono::{DateTime, Days, NaiveDate, Utc};
@@ -134,7 +134,7 @@ pub async fn candidates(
             continue;
         }
         let priced = Priced { slot: assigned.slot, plan_name, version, plan, tax, after: 0 };
-        let part = part(snapshot, of, brand, priced).await?;
+        let part = part(snapshot, known, of, brand, priced).await?;
         let earlier = found.first().and_then(|first| first.slot).map(|slot| slot.period.start());
         let (mut with, kind) = (Vec::new(), part.tax.as_ref().map(is_out_of_scope));
         if earlier.is_none() {
@@ -156,7 +156,46 @@ pub async fn candidates(
         let facts = adjustment_facts(known, of);
         found.push(case.candidate(None, with, facts)?);
     }
+    found.extend(without_plan(known, of, brand, today, &found));
     Ok(found)
+}
+
+/// Days with usage that no invoice can be for: the brand has no plan on them, and no open period comes
+/// after them that would tell.
+fn without_plan(
+    known: &Known,
+    of: &OfBrand,
+    brand: &Brand,
+    today: NaiveDate,
+    found: &[Candidate],
+) -> Vec<Candidate> {
+    let told = found.iter().filter_map(|one| one.slot).map(|slot| slot.period.end()).max();
+    let untold = of.unassigned.iter().filter(|one| told.is_none_or(|end| end <= one.first_day));
+    let candidates = untold.filter_map(|stretch| {
+        let after = stretch.last_day.succ_opt()?;
+        let period = Period::new(stretch.first_day, after.min(today))?;
+        let facts = Facts {
+            passed: true,
+            stream_confirmed: true,
+            uniqueness: known.uniqueness,
+            unassigned: stretch.receipts.unsigned_abs(),
+            tax_determined: true,
+            has_plan: false,
+            ..Facts::default()
+        };
+        Some(Candidate {
+            brand: brand.clone(),
+            slot: Some(Slot { period, whole: period }),
+            currency: None,
+            document: None,
+            findings: completeness::findings(brand.id.as_str(), &facts),
+            overrides: Vec::new(),
+            cutoff: known.cutoff,
+            billing_version: of.billing_version,
+            terms_days: 0,
+        })
+    });
+    candidates.collect()
 }
 
 /// Builds the evidence of the candidates' documents, in the snapshot in which they were computed.
@@ -165,12 +204,12 @@ pub async fn candidates(
 /// If the database is away, or a row cannot be a leaf.
 pub async fn add_evidence(
     snapshot: &mut PgConnection,
-    candidates: &mut [Candidate],
+    candidates: &mut [&mut Candidate],
 ) -> Result<(), Error> {
     let mut wanted = Vec::new();
     for candidate in candidates.iter() {
         for period in candidate.document.iter().flat_map(|document| &document.periods) {
-            let days = billing::period::Period::new(period.start, period.end)
+            let days = Period::new(period.start, period.end)
                 .ok_or_else(|| Error::Corrupt("a period without days".to_owned()))?;
             let number = |entry: u64| i64::try_from(entry).unwrap_or(i64::MAX);
             let (after, cutoff) = (number(period.after), number(period.cutoff));
@@ -237,12 +276,13 @@ async fn late_part(
         tax: Some(invoiced.tax.clone()),
         after: invoiced.seen,
     };
-    part(snapshot, of, brand, priced).await
+    part(snapshot, known, of, brand, priced).await
 }
 
 /// Computes what a period owes.
 async fn part(
     snapshot: &mut PgConnection,
+    known: &Known,
     of: &OfBrand,
     brand: &Brand,
     priced: Priced<'_>,
@@ -251,7 +291,8 @@ async fn part(
     let wrong = |error: String| {
         Error::Corrupt(format!("the period {} of {}: {error}", slot.period, brand.id))
     };
-    let usage = period_usage::read(snapshot, brand, slot.period, plan).await?;
+    let rows = known.usage_of(brand.no, slot.period).to_vec();
+    let usage = period_usage::complete(snapshot, brand, slot.period, plan, rows).await?;
     let rows = usage.usage()?;
     let input = Input { plan, slot, usage: &rows, distinct: &usage.distinct, tax: tax.as_ref() };
     let draft = draft::draft(&input).map_err(|error| wrong(error.to_string()))?;

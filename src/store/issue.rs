@@ -1,8 +1,10 @@
-//! Issuing: what was computed in a snapshot becomes a document, in a transaction of its own that locks the
-//! brand's billing row, and takes the number last. Also what takes a document back.
+//! Issuing: what was computed in a snapshot becomes a document, in a transaction that locks the brand's
+//! billing row, and takes the number last. Documents of many brands can share a transaction. Also what takes a document back.
 
 mod insert;
 mod opposing;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use billing::document::{self, Document};
 use billing::hash::Hash;
@@ -36,13 +38,19 @@ pub enum Refused {
     #[error(transparent)]
     Document(#[from] document::Refused),
     #[error(transparent)]
-    Credit(#[from] document::credit::Error),
+    Credit(Box<document::credit::Error>),
     #[error("there is no issuer in force: configure one under [[issuer]]")]
     NoIssuer,
     #[error("{0}")]
     State(String),
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+impl From<document::credit::Error> for Refused {
+    fn from(error: document::credit::Error) -> Self {
+        Self::Credit(Box::new(error))
+    }
 }
 
 impl From<sqlx::Error> for Refused {
@@ -76,64 +84,110 @@ pub async fn finalize(
     now: DateTime<Utc>,
     by: &str,
 ) -> Result<Issued, Refused> {
-    let overrides = candidate.decide()?;
-    let missing = || Refused::State("the draft has no document".to_owned());
-    let mut document = candidate.document.clone().ok_or_else(missing)?;
-    let etag = candidate.etag().ok_or_else(missing)?;
+    let etag = candidate.etag().ok_or_else(no_document)?;
+    let total = candidate.document.as_ref().map(|document| document.total).unwrap_or_default();
     if approval.etag.is_some_and(|seen| seen != etag)
-        || approval.total.is_some_and(|seen| seen != document.total)
+        || approval.total.is_some_and(|seen| seen != total)
     {
-        return Err(Refused::Changed { total: document.total, etag: etag.to_string() });
+        return Err(Refused::Changed { total, etag: etag.to_string() });
     }
-    document.overrides = overrides;
+    let issued = finalize_many(pool, issuers, &[candidate], now, by).await?.pop();
+    issued.expect("there is an answer for each candidate")
+}
+
+/// Issues candidates of different brands, with their evidence, in one transaction and a few statements
+/// whatever their number. What is refused of one keeps none of the others back, and takes no number. The
+/// answers are in the order of the candidates.
+///
+/// # Errors
+/// If the database is away, or it refuses to have any of them, and then none is issued.
+pub async fn finalize_many(
+    pool: &PgPool,
+    issuers: &[Issuer],
+    candidates: &[&Candidate],
+    now: DateTime<Utc>,
+    by: &str,
+) -> Result<Vec<Result<Issued, Refused>>, Refused> {
     let issuer = issuer_at(issuers, now).ok_or(Refused::NoIssuer)?;
     let day = numbering::issue_date(now, issuer.zone, None);
     let mut transaction = pool.begin().await?;
-    let chain = lock(&mut transaction, candidate.brand.no).await?;
-    if chain.version != candidate.billing_version {
-        return Err(Refused::Moved);
-    }
-    let draft = Unnumbered {
-        brand_no: candidate.brand.no,
-        document,
-        cutoff: candidate.cutoff,
-        regular: candidate.slot.map(|slot| slot.period.start()),
-        credits: None,
-        terms_days: candidate.terms_days,
-        day,
-    };
-    let issued = insert(&mut transaction, &chain, draft, by).await?;
+    let brands: Vec<i32> = candidates.iter().map(|candidate| candidate.brand.no).collect();
+    let chains = lock(&mut transaction, &brands).await?;
+    let drafts = candidates.iter().map(|candidate| {
+        let overrides = candidate.decide()?;
+        let mut document = candidate.document.clone().ok_or_else(no_document)?;
+        document.overrides = overrides;
+        let chain = chains.get(&candidate.brand.no).cloned().ok_or(Refused::Moved)?;
+        if chain.version != candidate.billing_version {
+            return Err(Refused::Moved);
+        }
+        let draft = Unnumbered {
+            brand_no: candidate.brand.no,
+            document,
+            cutoff: candidate.cutoff,
+            regular: candidate.slot.map(|slot| slot.period.start()),
+            credits: None,
+            terms_days: candidate.terms_days,
+            day,
+        };
+        Ok((chain, draft))
+    });
+    let drafts = drafts.collect();
+    let issued = insert(&mut transaction, drafts, by).await?;
     transaction.commit().await?;
     Ok(issued)
 }
 
-/// The brand's billing row, while it is locked.
+fn no_document() -> Refused {
+    Refused::State("the draft has no document".to_owned())
+}
+
+/// A brand's billing row, while it is locked.
+#[derive(Clone)]
 struct Chain {
     version: i64,
     documents: i32,
     previous: Option<Hash>,
 }
 
-/// Locks the brand's billing row until the end of the transaction.
-async fn lock(connection: &mut PgConnection, brand_no: i32) -> Result<Chain, Refused> {
-    sqlx::query("insert into brand_billing (brand_no) values ($1) on conflict do nothing")
-        .bind(brand_no)
+/// Locks the billing rows of brands until the end of the transaction, always in the same order.
+async fn lock(
+    connection: &mut PgConnection,
+    brands: &[i32],
+) -> Result<BTreeMap<i32, Chain>, Refused> {
+    sqlx::query(
+        "insert into brand_billing (brand_no) select distinct b from unnest($1::int[]) as b \
+         where not exists (select from brand_billing o where o.brand_no = b) order by b \
+         on conflict do nothing",
+    )
+    .bind(brands)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("select from brand_billing where brand_no = any($1) order by brand_no for update")
+        .bind(brands)
         .execute(&mut *connection)
         .await?;
-    let (version, documents): (i64, i32) = sqlx::query_as(
-        "select version, documents from brand_billing where brand_no = $1 for update",
+    // A statement of its own: it sees what was committed while the locks were waited for.
+    let rows: Vec<(i32, i64, i32, Option<Vec<u8>>)> = sqlx::query_as(
+        "select b.brand_no, b.version, b.documents, d.hash from brand_billing b \
+         left join document d on d.brand_no = b.brand_no and d.chain = b.documents \
+         where b.brand_no = any($1)",
     )
-    .bind(brand_no)
-    .fetch_one(&mut *connection)
+    .bind(brands)
+    .fetch_all(&mut *connection)
     .await?;
-    let previous: Option<Vec<u8>> =
-        sqlx::query_scalar("select hash from document where brand_no = $1 and chain = $2")
-            .bind(brand_no)
-            .bind(documents)
-            .fetch_optional(&mut *connection)
-            .await?;
-    let previous = previous.map(|hash| hash_of(&hash)).transpose()?;
-    Ok(Chain { version, documents, previous })
+    let chain = |(brand, version, documents, hash): (_, _, _, Option<Vec<u8>>)| {
+        let previous = hash.map(|hash| hash_of(&hash)).transpose()?;
+        Ok((brand, Chain { version, documents, previous }))
+    };
+    rows.into_iter().map(chain).collect()
+}
+
+/// Locks the billing row of one brand until the end of the transaction.
+async fn lock_one(connection: &mut PgConnection, brand_no: i32) -> Result<Chain, Refused> {
+    let chain = lock(connection, &[brand_no]).await?.remove(&brand_no);
+    chain
+        .ok_or_else(|| Error::Corrupt(format!("brand number {brand_no} has no billing row")).into())
 }
 
 /// A document that lacks its number, its dates and its place in the chain.
@@ -150,48 +204,155 @@ struct Unnumbered {
     day: NaiveDate,
 }
 
-/// Gives the document its number and inserts it with all that belongs to it.
+/// A document with all that is stored of it beside.
+struct Numbered {
+    brand_no: i32,
+    document: Document,
+    body: Vec<u8>,
+    chain: i32,
+    cutoff: i64,
+    regular: Option<NaiveDate>,
+    credits: Option<i64>,
+}
+
+/// Gives documents their numbers and inserts them with all that belongs to them. What is refused already
+/// is handed through.
 async fn insert(
+    connection: &mut PgConnection,
+    drafts: Vec<Result<(Chain, Unnumbered), Refused>>,
+    by: &str,
+) -> Result<Vec<Result<Issued, Refused>>, Refused> {
+    let prefixes: BTreeSet<&str> = drafts
+        .iter()
+        .flatten()
+        .filter(|(_, draft)| takes_number(&draft.document))
+        .map(|(_, draft)| Prefix::of(draft.document.kind).as_str())
+        .collect();
+    let mut counters = Counters::lock(connection, prefixes).await?;
+    let numbered: Vec<Result<Numbered, Refused>> = drafts
+        .into_iter()
+        .map(|draft| draft.and_then(|(chain, draft)| number(&mut counters, &chain, draft)))
+        .collect();
+    counters.write(connection).await?;
+    let good: Vec<&Numbered> = numbered.iter().flatten().collect();
+    let rows = insert::insert(connection, &good, by).await?;
+    let issued = |one: Numbered| {
+        let document_no = rows.get(&one.brand_no).copied();
+        let missing = || Error::Corrupt(format!("no document of brand {} came", one.brand_no));
+        Ok(Issued {
+            document_no: document_no.ok_or_else(missing)?,
+            number: one.document.number,
+            total: one.document.total,
+        })
+    };
+    Ok(numbered.into_iter().map(|one| one.and_then(issued)).collect())
+}
+
+/// [`insert`] of one document.
+async fn insert_one(
     connection: &mut PgConnection,
     chain: &Chain,
     draft: Unnumbered,
     by: &str,
 ) -> Result<Issued, Refused> {
+    let issued = insert(connection, vec![Ok((chain.clone(), draft))], by).await?.pop();
+    issued.expect("there is an answer for each draft")
+}
+
+fn takes_number(document: &Document) -> bool {
+    !(document.net_total.is_zero() && document.total.is_zero())
+}
+
+fn number(counters: &mut Counters, chain: &Chain, draft: Unnumbered) -> Result<Numbered, Refused> {
     let Unnumbered { brand_no, mut document, cutoff, regular, credits, terms_days, day } = draft;
     document.previous = chain.previous;
     document.billing_version = chain.version.unsigned_abs();
     document.issue_date = day;
-    if !(document.net_total.is_zero() && document.total.is_zero()) {
-        let (number, issued_on) = take_number(connection, Prefix::of(document.kind), day).await?;
-        document.issue_date = issued_on;
-        document.number = Some(number.to_string());
+    let prefix = Prefix::of(document.kind);
+    let next = takes_number(&document).then(|| counters.next(prefix, day)).flatten();
+    if let Some(next) = &next {
+        document.issue_date = next.issued_on;
+        document.number = Some(next.number(prefix).to_string());
     }
     if document.due_date.is_some() {
         document.due_date = numbering::due_date(document.issue_date, terms_days);
     }
     document::check(&document)?;
     let body = document.to_bytes().map_err(|error| Refused::State(error.to_string()))?;
-    let rows = insert::Rows { brand_no, document: &document, cutoff, regular, credits };
-    let document_no = rows.insert(connection, chain.documents + 1, &body, by).await?;
-    Ok(Issued { document_no, number: document.number.clone(), total: document.total })
+    // Only now, so that what is refused leaves no hole.
+    if let Some(next) = next {
+        counters.take(prefix, next);
+    }
+    let chain = chain.documents + 1;
+    Ok(Numbered { brand_no, document, body, chain, cutoff, regular, credits })
 }
 
-/// Takes the next number of the series; whoever wants the one after it waits until this one is committed.
-async fn take_number(
-    connection: &mut PgConnection,
-    prefix: Prefix,
-    day: NaiveDate,
-) -> Result<(Number, NaiveDate), Refused> {
-    let (last, issued_on): (i64, NaiveDate) = sqlx::query_as(
-        "update series set issued_on = greatest(issued_on, $2), \
-            year = extract(year from greatest(issued_on, $2))::int, \
-            last = case when year = extract(year from greatest(issued_on, $2)) then last + 1 else 1 end \
-         where prefix = $1 returning last, issued_on",
-    )
-    .bind(prefix.as_str())
-    .bind(day)
-    .fetch_one(&mut *connection)
-    .await?;
-    let series = Series { prefix, year: issued_on.year() };
-    Ok((Number { series, sequence: last.unsigned_abs() }, issued_on))
+/// The series that numbers are taken from, locked: whoever wants a number after these waits until they
+/// are committed.
+struct Counters {
+    series: BTreeMap<&'static str, Counter>,
+    taken: BTreeSet<&'static str>,
+}
+
+/// A series after a number was taken.
+#[derive(Clone, Copy)]
+struct Counter {
+    year: i32,
+    last: i64,
+    issued_on: NaiveDate,
+}
+
+impl Counter {
+    fn number(self, prefix: Prefix) -> Number {
+        let series = Series { prefix, year: self.year };
+        Number { series, sequence: self.last.unsigned_abs() }
+    }
+}
+
+impl Counters {
+    async fn lock(
+        connection: &mut PgConnection,
+        prefixes: BTreeSet<&'static str>,
+    ) -> Result<Self, Refused> {
+        let mut series = BTreeMap::new();
+        // One after the other, so that all lock them in the same order.
+        for prefix in prefixes {
+            let (year, last, issued_on): (i32, i64, NaiveDate) = sqlx::query_as(
+                "select year, last, issued_on from series where prefix = $1 for update",
+            )
+            .bind(prefix)
+            .fetch_one(&mut *connection)
+            .await?;
+            series.insert(prefix, Counter { year, last, issued_on });
+        }
+        Ok(Self { series, taken: BTreeSet::new() })
+    }
+
+    /// The number after the last one. Issue dates never go back, and each year begins with 1.
+    fn next(&self, prefix: Prefix, day: NaiveDate) -> Option<Counter> {
+        let now = self.series.get(prefix.as_str())?;
+        let issued_on = now.issued_on.max(day);
+        let year = issued_on.year();
+        let last = if year == now.year { now.last.checked_add(1)? } else { 1 };
+        Some(Counter { year, last, issued_on })
+    }
+
+    fn take(&mut self, prefix: Prefix, counter: Counter) {
+        self.series.insert(prefix.as_str(), counter);
+        self.taken.insert(prefix.as_str());
+    }
+
+    async fn write(&self, connection: &mut PgConnection) -> Result<(), Refused> {
+        for prefix in &self.taken {
+            let Counter { year, last, issued_on } = self.series[prefix];
+            sqlx::query("update series set year = $2, last = $3, issued_on = $4 where prefix = $1")
+                .bind(prefix)
+                .bind(year)
+                .bind(last)
+                .bind(issued_on)
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
+    }
 }

@@ -22,6 +22,7 @@ pub mod documents;
 pub mod due;
 pub mod epochs;
 pub mod evidence;
+pub mod filter;
 pub mod gaps;
 pub mod holds;
 pub mod issue;
@@ -41,6 +42,7 @@ pub mod requests;
 pub mod sealing;
 pub mod segments;
 pub mod unassigned;
+pub mod uniqueness;
 pub mod unpriced;
 pub mod usage;
 pub mod verification;
@@ -191,12 +193,16 @@ impl Store {
         Ok(PgConnection::connect_with(&options).await?)
     }
 
-    /// Brings the schema up to date; does nothing if it is.
+    /// Brings the schema up to date, as its owner; does nothing if it is, so that the application's role
+    /// may ask for it too.
     ///
     /// # Errors
     /// If the database is away, or was migrated by a newer build.
     pub async fn migrate(&self) -> Result<(), Error> {
         use sqlx::migrate::MigrateError;
+        if self.migrations_missing().await? == 0 {
+            return Ok(());
+        }
         MIGRATIONS.run(&self.pool).await.map_err(|error| match error {
             MigrateError::Execute(error) if is_unavailable(&error) => Error::Unavailable(error),
             error => Error::Migration(error),

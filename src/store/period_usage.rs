@@ -1,6 +1,8 @@
 //! The usage of one brand in one period, as a plan wants to see it: from the usage rows, and from the
 //! ledger only for the predicates of which the plan counts distinct products or suppliers.
 
+use std::collections::BTreeMap;
+
 use billing::draft::{Distinct, Usage};
 use billing::exact::Overflow;
 use billing::ids::Predicate;
@@ -10,7 +12,6 @@ use billing::projection::Passed;
 use sqlx::PgConnection;
 
 use super::brands::{self, Brand, NumberedPredicate};
-use super::usage::{Dimension, Query, query as query_usage};
 use super::{Error, distinct};
 
 /// What a draft is computed from.
@@ -22,8 +23,9 @@ pub struct PeriodUsage {
     pub reads_ledger: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Row {
+/// Receipts of a period that are alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row {
     predicate: String,
     result: bool,
     has_product: bool,
@@ -85,22 +87,67 @@ pub async fn read(
     days: Period,
     plan: &Plan,
 ) -> Result<PeriodUsage, Error> {
-    let mut found = PeriodUsage::default();
-    let query = Query {
-        by: vec![Dimension::Predicate, Dimension::Result],
-        brand: Some(brand.id.clone()),
-        from: Some(days.start()),
-        until: Some(days.end()),
-    };
-    for row in query_usage(&mut *snapshot, &query).await? {
-        found.rows.push(Row {
-            predicate: row.predicate.unwrap_or_default(),
-            result: row.result.unwrap_or(true),
+    let rows = read_many(snapshot, &[(brand.no, days)]).await?.pop().unwrap_or_default();
+    complete(snapshot, brand, days, plan, rows).await
+}
+
+/// Reads the usage rows of many periods, each of a brand, in one query: what [`complete`] needs.
+///
+/// # Errors
+/// If the database is away.
+pub async fn read_many(
+    snapshot: &mut PgConnection,
+    wanted: &[(i32, Period)],
+) -> Result<Vec<Vec<Row>>, Error> {
+    let mut found = vec![Vec::new(); wanted.len()];
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    let numbered = brands::predicates(&mut *snapshot).await?;
+    let names: BTreeMap<i32, String> =
+        numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
+    let rows: Vec<(i64, i32, bool, i64)> = sqlx::query_as(
+        "select w.n, u.predicate_no, u.result, sum(u.receipts - u.voided)::bigint \
+         from unnest($1::int[], $2::date[], $3::date[]) with ordinality \
+            as w (brand_no, first, until, n) \
+         join usage_day u on u.brand_no = w.brand_no \
+            and u.usage_day >= w.first and u.usage_day < w.until group by 1, 2, 3",
+    )
+    .bind(wanted.iter().map(|(brand, _)| *brand).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|(_, days)| days.start()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|(_, days)| days.end()).collect::<Vec<_>>())
+    .fetch_all(snapshot)
+    .await?;
+    for (place, predicate_no, result, receipts) in rows {
+        let index = usize::try_from(place - 1).expect("an ordinality is at least 1");
+        let predicate = names.get(&predicate_no).cloned().unwrap_or_default();
+        let counted = counted(receipts)?;
+        found[index].push(Row {
+            predicate,
+            result,
             has_product: true,
             has_supplier: true,
-            receipts: counted(row.receipts)?,
+            receipts: counted,
         });
     }
+    for rows in &mut found {
+        rows.sort_unstable();
+    }
+    Ok(found)
+}
+
+/// The usage of `days` from their usage rows, and from the ledger where the plan counts distinct values.
+///
+/// # Errors
+/// If the database is away, or what it holds cannot be read.
+pub async fn complete(
+    snapshot: &mut PgConnection,
+    brand: &Brand,
+    days: Period,
+    plan: &Plan,
+    rows: Vec<Row>,
+) -> Result<PeriodUsage, Error> {
+    let mut found = PeriodUsage { rows, ..PeriodUsage::default() };
     if plan.terms().charges.iter().any(|charge| charge.meter != Meter::Receipts) {
         found.rows.retain(|row| row.receipts > 0);
         count_distinct(snapshot, brand, days, plan, &mut found).await?;
@@ -166,7 +213,7 @@ async fn read_ledger(
 ) -> Result<(), Error> {
     found.reads_ledger = true;
     let numbers: Vec<i32> = numbered.iter().map(|one| one.predicate_no).collect();
-    let names: std::collections::BTreeMap<i32, String> =
+    let names: BTreeMap<i32, String> =
         numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
     let kinds = distinct::kinds(&mut *snapshot, brand.no, days, &numbers, cutoff).await?;
     for kind in &kinds {

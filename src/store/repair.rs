@@ -117,22 +117,14 @@ async fn keep_aside(
     correction: &Correction,
     checked: &[Checked],
 ) -> Result<(), Error> {
-    sqlx::query(
-        "with moved as (delete from ledger where entry = any($1) returning *) \
-         insert into ledger_double (entry, sequence, digest, verified_at, expires_at, epoch, \
-            brand_no, predicate_no, usage_day, receipt_key, source, result, receipt_id, supplier, \
-            product, of_entry, first_entry, moved_by, because) \
-         select m.entry, m.sequence, m.digest, m.verified_at, m.expires_at, m.epoch, m.brand_no, \
-            m.predicate_no, m.usage_day, m.receipt_key, m.source, m.result, m.receipt_id, \
-            m.supplier, m.product, m.of_entry, d.first, $3, $4 \
-         from moved m join unnest($1::bigint[], $2::bigint[]) as d (entry, first) using (entry)",
-    )
-    .bind(checked.iter().map(|double| double.entry).collect::<Vec<_>>())
-    .bind(checked.iter().map(|double| double.first).collect::<Vec<_>>())
-    .bind(&correction.asked_by)
-    .bind(&correction.because)
-    .execute(&mut **transaction)
-    .await?;
+    // The owner's part: what it does not find to be a double stays.
+    sqlx::query("select move_doubles($1, $2, $3, $4)")
+        .bind(checked.iter().map(|double| double.entry).collect::<Vec<_>>())
+        .bind(checked.iter().map(|double| double.first).collect::<Vec<_>>())
+        .bind(&correction.asked_by)
+        .bind(&correction.because)
+        .execute(&mut **transaction)
+        .await?;
     Ok(())
 }
 

@@ -104,24 +104,14 @@ pub async fn connect(store: &Store) -> Result<PgConnection, Error> {
 /// If the database is away or refuses.
 pub async fn prove(connection: &mut PgConnection, segment: i64) -> Result<Vec<Double>, Error> {
     const UNIQUE_VIOLATION: &str = "23505";
-    let table = table_of(segment);
     // What a resolution or a void adds stands outside of the proof.
-    let proof = format!(
-        "create unique index if not exists {table}_receipt on {table} (brand_no, receipt_key) \
-         where source < 3"
-    );
-    // The names are made of digits, so the statements are safe to put together.
-    match sqlx::raw_sql(AssertSqlSafe(proof)).execute(&mut *connection).await {
-        Ok(_) => {}
+    match sqlx::query("select prove_segment($1)").bind(segment).execute(&mut *connection).await {
+        Ok(_) => Ok(Vec::new()),
         Err(error) if code_of(&error).as_deref() == Some(UNIQUE_VIOLATION) => {
-            return doubles_within(connection, segment).await;
+            doubles_within(connection, segment).await
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => Err(error.into()),
     }
-    let others =
-        format!("create index if not exists {table}_usage_day on {table} (brand_no, usage_day)");
-    sqlx::raw_sql(AssertSqlSafe(others)).execute(connection).await?;
-    Ok(Vec::new())
 }
 
 fn code_of(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {

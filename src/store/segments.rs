@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::PgPool;
 
 use super::Error;
 
@@ -38,27 +38,11 @@ pub async fn ensure(
     segment_entries: i64,
 ) -> Result<(), Error> {
     for segment in segments {
-        let table = table_of(segment);
-        let attached: bool = sqlx::query_scalar(
-            "select exists (select from pg_inherits where inhrelid = to_regclass($1))",
-        )
-        .bind(&table)
-        .fetch_one(pool)
-        .await?;
-        if attached {
-            continue;
-        }
-        let entries = entries_of(segment, segment_entries);
-        let (from, until) = (entries.start, entries.end);
-        // The names are made of digits, so the statement is safe to put together.
-        let statement = format!(
-            "create table if not exists {table} (like ledger including all); \
-             alter table {table} drop constraint if exists bounds; \
-             alter table {table} add constraint bounds check (entry >= {from} and entry < {until}); \
-             alter table ledger attach partition {table} for values from ({from}) to ({until}); \
-             alter table {table} drop constraint bounds"
-        );
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await?;
+        sqlx::query("select make_segment($1, $2)")
+            .bind(segment)
+            .bind(segment_entries)
+            .execute(pool)
+            .await?;
     }
     Ok(())
 }

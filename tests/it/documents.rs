@@ -2,8 +2,11 @@
 //! the database.
 
 mod cases;
+mod late;
 mod numbers;
 mod rules;
+mod run;
+mod year;
 
 use std::process::Output;
 
@@ -78,8 +81,16 @@ struct Till {
 impl Till {
     /// `receipts` are pairs of brand and day; each brand pays by `VOLUME` in March and April.
     async fn with(receipts: &[(&str, &str)]) -> Self {
+        Self::with_engine(receipts, |_| ()).await
+    }
+
+    /// With other settings of the engine.
+    async fn with_engine(
+        receipts: &[(&str, &str)],
+        change: impl FnOnce(&mut prooftally::engine::Config),
+    ) -> Self {
         let world = World::new().await;
-        let engine = world.engine().await;
+        let engine = world.engine_with(change).await;
         let till = Self {
             world,
             engine: tokio::sync::Mutex::new(Some(engine)),
@@ -318,20 +329,20 @@ async fn what_speaks_against_an_invoice_is_listed_and_kept_when_it_is_answered_f
     let reasons =
         |brand: &str| till.json(&format!("periods list --brand {brand}"))[0]["reasons"].clone();
     assert_eq!((reasons("acme"), reasons("bolt")), ("conflicts".into(), "hold".into()));
-    let run = till.run("invoices finalize --all --period 2026-03");
+    let run = till.run("invoices finalize --all --unapproved --period 2026-03");
     refused(&run, 5, "0 issued, 2 refused");
     let over = "periods override acme --period 2026-03 --because known";
     refused(&till.run(&format!("{over} --reason hold")), 5, "hold cannot be overridden");
     refused(&till.run(&format!("{over} --reason other")), 5, "there is no reason other");
     done(till.run(&format!("{over} --reason conflicts")));
     // One brand's trouble does not stop the other.
-    let run = till.run("invoices finalize --all --period 2026-03");
+    let run = till.run("invoices finalize --all --unapproved --period 2026-03");
     refused(&run, 5, "1 issued, 1 refused");
     let shown = till.json("invoices show INV-2026-000001");
     assert_eq!(shown["document"]["overrides"][0]["reason"], "conflicts");
     assert_eq!(shown["document"]["overrides"][0]["because"], "known");
     done(till.run("holds clear 1 --because settled"));
     assert_eq!(till.run("holds clear 1 --because settled").status.code(), Some(4));
-    let run = till.run("invoices finalize --all --period 2026-03");
+    let run = till.run("invoices finalize --all --unapproved --period 2026-03");
     assert!(done(run).contains("1 issued, 0 refused"));
 }

@@ -14,7 +14,7 @@ use crate::harness::{World, wait_for, world};
 use crate::metering::receipt;
 
 /// Failpoints belong to the process: one test at a time may set them up.
-static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub(crate) static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The failpoint before a commit of that stream's ledger.
 const COMMIT_BROKEN: &str = "commit Some(\"PROOFS_OF_A_BROKEN_LEDGER\")";

@@ -1,5 +1,6 @@
 //! `invoices finalize`: issue what a person has approved, one or all.
 
+use billing::document::{Document, Kind};
 use billing::hash::Hash;
 use chrono::{NaiveDate, Utc};
 use clap::{ArgGroup, Args};
@@ -12,7 +13,7 @@ use crate::cli::preview::day;
 use crate::cli::{Problem, brands, progress};
 use crate::config::Config;
 use crate::engine::billing_terms;
-use crate::store::billing_run::{self, Which};
+use crate::store::billing_run::{self, NotApproved, Ready, RunApproval, Summary, Which};
 use crate::store::issue::{self, Approval, Refused};
 use crate::store::{Error, Store};
 
@@ -20,15 +21,17 @@ use crate::store::{Error, Store};
 #[command(
     group = ArgGroup::new("whose").required(true).args(["brand", "all"]),
     after_help = "The document is computed anew. One brand's needs what was approved: the draft's etag or \
-        its expected total, as `invoices list --state draft` and `periods list` show them. What speaks \
-        against it is listed; `periods override` answers for a reason."
+        its expected total, as `invoices list --state draft` and `periods list` show them. A run needs what \
+        `--dry-run` shows: its etag, or how many documents of which total. What speaks against a document \
+        is listed; `periods override` answers for a reason."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Finalize {
     /// The brand that pays
     #[arg(long)]
     brand: Option<String>,
     /// Every brand whose document nothing speaks against
-    #[arg(long, conflicts_with_all = ["etag", "total", "adjustment"])]
+    #[arg(long, conflicts_with = "adjustment")]
     all: bool,
     /// A day of the period, or its month as YYYY-MM
     #[arg(long, value_parser = day, required_unless_present_any = ["adjustment", "all"])]
@@ -36,12 +39,21 @@ pub struct Finalize {
     /// The brand's adjustment, which is no period's invoice
     #[arg(long, conflicts_with = "period")]
     adjustment: bool,
-    /// The draft's etag
+    /// The draft's etag, or the run's
     #[arg(long)]
     etag: Option<String>,
-    /// The total that is expected, tax included
-    #[arg(long)]
+    /// The total that is expected, tax included; of a run, the sum of all its documents
+    #[arg(long, allow_negative_numbers = true)]
     total: Option<Decimal>,
+    /// How many documents are expected
+    #[arg(long, requires = "all")]
+    count: Option<u64>,
+    /// Only show what would be issued, and what a run's approval has to say
+    #[arg(long, requires = "all")]
+    dry_run: bool,
+    /// Issue whatever is due, also what nobody has seen, and the periods that are due afterwards
+    #[arg(long, requires = "all", conflicts_with_all = ["etag", "total", "count", "dry_run"])]
+    unapproved: bool,
 }
 
 impl Finalize {
@@ -49,14 +61,7 @@ impl Finalize {
         if self.all {
             return self.run_all(config, store, output).await;
         }
-        let etag =
-            match &self.etag {
-                Some(text) => Some(Hash::parse(text).ok_or_else(|| {
-                    Problem::Refused("an etag is 64 hexadecimal digits".to_owned())
-                })?),
-                None => None,
-            };
-        let approval = Approval { etag, total: self.total };
+        let approval = Approval { etag: self.parsed_etag()?, total: self.total };
         if approval.etag.is_none() && approval.total.is_none() {
             let text = "say what was approved: --etag or --total of the draft";
             return Err(Problem::Refused(text.to_owned()).into());
@@ -99,9 +104,29 @@ impl Finalize {
         }
     }
 
+    fn parsed_etag(&self) -> anyhow::Result<Option<Hash>> {
+        let parse = |text: &String| {
+            let wrong = || Problem::Refused("an etag is 64 hexadecimal digits".to_owned());
+            Ok(Hash::parse(text).ok_or_else(wrong)?)
+        };
+        self.etag.as_ref().map(parse).transpose()
+    }
+
     async fn run_all(self, config: &Config, store: &Store, output: Output) -> anyhow::Result<()> {
         let terms = billing_terms(config);
-        let which = Which { brand_no: None, day: self.period };
+        let approval =
+            RunApproval { etag: self.parsed_etag()?, count: self.count, total: self.total };
+        let says_something = self.etag.is_some() || self.count.is_some() || self.total.is_some();
+        if self.dry_run {
+            return self.show_all(config, store, output).await;
+        }
+        if !says_something && !self.unapproved {
+            let text = "say what was approved: --etag, or --count and --total, as --dry-run shows them; \
+                or --unapproved for whatever is due";
+            return Err(Problem::Refused(text.to_owned()).into());
+        }
+        let approval = says_something.then_some(approval);
+        let which = Which { brand_no: None, day: self.period, approval };
         let bar = progress::bar("documents", 0);
         let tell = |done, total| {
             bar.set_length(total);
@@ -110,7 +135,13 @@ impl Finalize {
         let done =
             billing_run::issue_all(store, &terms, &which, Utc::now(), &operator(), tell).await;
         bar.finish_and_clear();
-        let done = done?;
+        let done = match done {
+            Err(NotApproved::Store(error)) => return Err(error.into()),
+            Err(changed @ NotApproved::Changed(_)) => {
+                return Err(Problem::Refused(changed.to_string()).into());
+            }
+            Ok(done) => done,
+        };
         listing(&done.issued).print(output)?;
         for (brand, refused) in &done.refused {
             eprintln!("{}: {refused}", brand.id);
@@ -121,6 +152,42 @@ impl Finalize {
             return Ok(());
         }
         Err(Problem::Refused(format!("{} documents were refused", done.refused.len())).into())
+    }
+
+    /// What a run would issue, and what its approval says.
+    async fn show_all(&self, config: &Config, store: &Store, output: Output) -> anyhow::Result<()> {
+        let which = Which { day: self.period, ..Which::default() };
+        let looked =
+            billing_run::look(store, &billing_terms(config), None, Utc::now(), None).await?;
+        let Ready { ready, refused } = Ready::of(looked, &which);
+        let mut listing =
+            Listing::new(["brand", "first_day", "end", "kind", "currency", "total", "etag"]);
+        for candidate in &ready {
+            let Some(document) = &candidate.document else { continue };
+            listing.row([
+                candidate.brand.id.as_str().into(),
+                candidate.slot.map(|slot| slot.period.start()).into(),
+                candidate.slot.map(|slot| slot.period.end()).into(),
+                kind(document).into(),
+                document.currency.code().into(),
+                Cell::Decimal((document.total * Decimal::from(document.sign())).to_string()),
+                candidate.etag().map(|etag| etag.to_string()).into(),
+            ]);
+        }
+        listing.print(output)?;
+        for (brand, refused) in &refused {
+            eprintln!("{}: {refused}", brand.id);
+        }
+        eprintln!("due: {}", Summary::of(&ready));
+        Ok(())
+    }
+}
+
+fn kind(document: &Document) -> &'static str {
+    match document.kind {
+        Kind::Invoice => "invoice",
+        Kind::CreditNote => "credit_note",
+        Kind::Adjustment => "adjustment",
     }
 }
 

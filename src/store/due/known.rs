@@ -1,6 +1,6 @@
 //! What a billing run knows of all brands, or of one, read in one snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use billing::assignment::Timeline;
 use billing::completeness::{Gap, Uniqueness};
@@ -17,8 +17,9 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::store::brands::{self, Brand};
 use crate::store::catalog::{self, Catalog};
+use crate::store::period_usage::{self, Row as UsageRow};
 use crate::store::unassigned::{self, Unassigned};
-use crate::store::{Error, assignments, audit_runs, cursor, profiles};
+use crate::store::{Error, assignments, audit_runs, cursor, profiles, uniqueness};
 
 /// Everything that drafts and the gate are computed from, but usage.
 pub struct Known {
@@ -32,6 +33,8 @@ pub struct Known {
     pub audit: Vec<String>,
     pub uniqueness: Uniqueness,
     of: BTreeMap<i32, OfBrand>,
+    /// Usage rows by brand and first day of the periods that are computed.
+    usage: BTreeMap<(i32, NaiveDate), Vec<UsageRow>>,
 }
 
 /// What is known of one brand.
@@ -113,7 +116,12 @@ impl Known {
             stream_confirmed,
             caught_up: caught_up.unwrap_or(DateTime::<Utc>::MIN_UTC),
             audit: audit(snapshot).await?,
-            uniqueness: uniqueness(snapshot, cutoff, brand_no, proves).await?,
+            uniqueness: if proves {
+                uniqueness::prove(snapshot, cutoff, brand_no).await?
+            } else {
+                uniqueness::of_sealed(snapshot).await?
+            },
+            usage: BTreeMap::new(),
         };
         known.read_terms(snapshot, brand_no).await?;
         known.read_billing(snapshot, brand_no).await?;
@@ -121,6 +129,35 @@ impl Known {
         known.read_billed(snapshot, brand_no).await?;
         known.read_cases(snapshot, brand_no).await?;
         Ok(known)
+    }
+
+    /// Reads the usage of all periods that are computed now, of all brands at once: those that have ended
+    /// and have no invoice, and those whose invoice may be another one by now.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn read_usage(
+        &mut self,
+        snapshot: &mut PgConnection,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let mut wanted = Vec::new();
+        for brand in &self.brands {
+            let Some(of) = self.of.get(&brand.no) else { continue };
+            let changed = of.invoiced.iter().filter(|one| one.has_changed);
+            let changed = changed.map(|one| one.slot.period);
+            let ended = of.open(billing::usage::usage_day(now, brand.zone));
+            wanted.extend(changed.chain(ended).map(|period| (brand.no, period)));
+        }
+        let rows = period_usage::read_many(snapshot, &wanted).await?;
+        let keys = wanted.iter().map(|(brand, period)| (*brand, period.start()));
+        self.usage = keys.zip(rows).collect();
+        Ok(())
+    }
+
+    /// The usage rows of a brand's period that were read.
+    pub fn usage_of(&self, brand_no: i32, period: Period) -> &[UsageRow] {
+        self.usage.get(&(brand_no, period.start())).map_or(&[], Vec::as_slice)
     }
 
     /// What is known of a brand; `None` if it was not asked for.
@@ -300,6 +337,13 @@ impl OfBrand {
     fn new() -> Self {
         Self { billing_version: 1, ..Self::default() }
     }
+
+    /// Periods that have ended by the brand's day and have no invoice that stands, oldest first.
+    fn open(&self, today: NaiveDate) -> impl Iterator<Item = Period> {
+        let invoiced: BTreeSet<Period> = self.invoiced.iter().map(|one| one.slot.period).collect();
+        let periods = self.timeline.periods_before(today).map(|assigned| assigned.slot.period);
+        periods.filter(move |period| period.end() <= today && !invoiced.contains(period))
+    }
 }
 
 impl InvoicedRow {
@@ -359,37 +403,4 @@ async fn audit(snapshot: &mut PgConnection) -> Result<Vec<String>, Error> {
         .map(|last| format!("{} violations in audit {}", last.violations, last.run_no))
         .into_iter()
         .collect())
-}
-
-/// Whether no receipt is counted twice: sealed segments have their proof, and if `proves`, what is not
-/// sealed is looked at here.
-async fn uniqueness(
-    snapshot: &mut PgConnection,
-    cutoff: i64,
-    brand_no: Option<i32>,
-    proves: bool,
-) -> Result<Uniqueness, Error> {
-    let problems: i64 =
-        sqlx::query_scalar("select count(*) from segment where problem is not null")
-            .fetch_one(&mut *snapshot)
-            .await?;
-    if problems > 0 {
-        return Ok(Uniqueness::Failed(problems.unsigned_abs()));
-    }
-    if !proves {
-        return Ok(Uniqueness::Proved);
-    }
-    let doubles: i64 = sqlx::query_scalar(
-        "select count(*) from ( \
-            select from ledger where source < 3 and entry <= $1 and entry >= (select \
-                coalesce(max(s.segment) + 1, 0) * coalesce(max(c.segment_entries), 1) \
-                from cursor c left join segment s on s.sealed_at is not null) \
-                and ($2::int is null or brand_no = $2) \
-            group by brand_no, receipt_key having count(*) > 1) d",
-    )
-    .bind(cutoff)
-    .bind(brand_no)
-    .fetch_one(&mut *snapshot)
-    .await?;
-    Ok(if doubles > 0 { Uniqueness::Failed(doubles.unsigned_abs()) } else { Uniqueness::Proved })
 }

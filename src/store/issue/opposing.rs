@@ -5,7 +5,7 @@ use billing::numbering;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Chain, Issued, Refused, Unnumbered, insert, lock};
+use super::{Chain, Issued, Refused, Unnumbered, insert_one, lock_one};
 use crate::store::documents::{self, Listed};
 use crate::store::due::{Issuer, issuer_at};
 
@@ -20,7 +20,7 @@ pub async fn void(
     by: &str,
 ) -> Result<(), Refused> {
     let mut transaction = pool.begin().await?;
-    lock(&mut transaction, document.brand_no).await?;
+    lock_one(&mut transaction, document.brand_no).await?;
     take_back(&mut transaction, document, "voided", None, because, by).await?;
     transaction.commit().await?;
     Ok(())
@@ -40,11 +40,11 @@ pub async fn cancel(
     by: &str,
 ) -> Result<Option<Issued>, Refused> {
     let mut transaction = pool.begin().await?;
-    let chain = lock(&mut transaction, document.brand_no).await?;
+    let chain = lock_one(&mut transaction, document.brand_no).await?;
     let note = Note { document, amounts: &Amounts::Cancel, because, now, by };
     let issued = match note.issue(&mut transaction, issuers, &chain).await {
         Ok(issued) => Some(issued),
-        Err(Refused::Credit(credit::Error::Nothing)) => None,
+        Err(Refused::Credit(error)) if matches!(*error, credit::Error::Nothing) => None,
         Err(refused) => return Err(refused),
     };
     let by_document = issued.as_ref().map(|issued| issued.document_no);
@@ -67,7 +67,7 @@ pub async fn favour(
     by: &str,
 ) -> Result<Issued, Refused> {
     let mut transaction = pool.begin().await?;
-    let chain = lock(&mut transaction, document.brand_no).await?;
+    let chain = lock_one(&mut transaction, document.brand_no).await?;
     let note = Note { document, amounts, because, now, by };
     let issued = note.issue(&mut transaction, issuers, &chain).await?;
     transaction.commit().await?;
@@ -121,7 +121,7 @@ impl Note<'_> {
             terms_days: 0,
             day,
         };
-        insert(connection, chain, draft, self.by).await
+        insert_one(connection, chain, draft, self.by).await
     }
 }
 

@@ -117,7 +117,7 @@ async fn a_back_dated_assignment_makes_an_invoice_a_month() {
     let receipts: Vec<(&str, &str)> = days.iter().map(|day| ("acme", *day)).collect();
     let till = Till::bounded(&receipts, "2026-07-01").await;
     done(till.run("holds set other --because only-acme"));
-    let run = till.run("invoices finalize --all --output json");
+    let run = till.run("invoices finalize --all --unapproved --output json");
     refused(&run, 5, "4 issued, 2 refused");
     let issued: Value = serde_json::from_slice(&run.stdout).unwrap();
     let totals: Vec<&Value> = issued.as_array().unwrap().iter().map(|row| &row["total"]).collect();
@@ -185,10 +185,10 @@ async fn age_does_not_matter() {
     }
     till.assign("acme", "bounded", "2025-03-01 --until 2026-06-01");
     for month in ["2025-03", "2025-04", "2025-05", "2025-06", "2025-07", "2025-08"] {
-        done(till.run(&format!("invoices finalize --all --period {month}")));
+        done(till.run(&format!("invoices finalize --all --unapproved --period {month}")));
     }
     for month in ["2025-09", "2025-10", "2025-11", "2025-12", "2026-01", "2026-02"] {
-        done(till.run(&format!("invoices finalize --all --period {month}")));
+        done(till.run(&format!("invoices finalize --all --unapproved --period {month}")));
     }
     for month in ["--period 2026-03", "--period 2026-04"] {
         till.finalize("acme", month, if month.ends_with('3') { "3.57" } else { "3.21" });
@@ -285,4 +285,39 @@ async fn each_reason_blocks_until_it_is_gone() {
         (&"issuer_incomplete".into(), &Value::Null)
     );
     till.finalize("acme", MARCH, "36.89");
+}
+
+/// A favour changes nothing that late usage is compared with, and receipts are voided before and after an
+/// adjustment: each document says only what is new.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_favour_before_late_usage_and_voids_around_adjustments() {
+    let march = [("acme", "2026-03-01"); 4];
+    let april = [("acme", "2026-04-02"); 3];
+    let till = Till::with(&[march.as_slice(), &april].concat()).await;
+    let first = till.finalize("acme", MARCH, "40.46");
+    done(till.run(&format!("credit-notes create {first} --line 1=10.00 --because delay")));
+    till.count("late", &[("acme", "2026-03-30"); 2]).await;
+    let second = till.finalize("acme", APRIL, "38.08");
+    assert_eq!(till.lines(&second)[0], json!(["2026-03-01", "charge:1", "2", "-1.00"]));
+    assert_eq!(till.billed().await[0], row("2026-03-01", 6, "33.00"));
+
+    // Five at 0.50: half a euro is given back, by a credit note of its own.
+    done(till.run("receipts void acme r-0 --because test"));
+    let note = till.finalize("acme", "--adjustment", "0.60");
+    assert_eq!(note, "CN-2026-000002");
+    assert_eq!(till.lines(&note), json!([["2026-03-01", "charge:1", "1", "0.50"]]));
+    // One more comes late: six again.
+    till.count("later", &[("acme", "2026-03-29")]).await;
+    let third = till.finalize("acme", "--adjustment", "0.60");
+    assert_eq!(till.lines(&third), json!([["2026-03-01", "charge:1", "1", "0.50"]]));
+    // Two are voided after that, so the four that are left cost 1.00 each.
+    done(till.run("receipts void acme r-1 late-0 --because test"));
+    let fourth = till.finalize("acme", "--adjustment", "1.19");
+    assert_eq!(till.lines(&fourth), json!([["2026-03-01", "charge:1", "-2", "1.00"]]));
+    assert_eq!(till.billed().await[0], row("2026-03-01", 4, "34.00"));
+    // The favour is on the first invoice's balance, and nowhere else.
+    let shown = till.json("invoices list --brand acme");
+    let of_first = shown.as_array().unwrap().iter().find(|row| row["number"] == first.as_str());
+    assert_eq!(of_first.unwrap()["due"], "28.56");
+    assert!(till.run("invoices verify --all").status.success());
 }

@@ -39,7 +39,15 @@ async fn sixteen_runs_and_a_kill_issue_each_document_once() {
     let killed: Vec<_> = (0..4_u64)
         .map(|number| {
             let mut child = Command::new(PROGRAM)
-                .args(["invoices", "finalize", "--all", "--period", "2026-03", "--config"])
+                .args([
+                    "invoices",
+                    "finalize",
+                    "--all",
+                    "--unapproved",
+                    "--period",
+                    "2026-03",
+                    "--config",
+                ])
                 .arg(till.folder.path().join("config.toml"))
                 .envs(till.world.variables())
                 .stdout(Stdio::null())
@@ -123,5 +131,89 @@ async fn assert_chains(till: &Till) {
         assert_eq!(document.hash().unwrap().as_bytes().as_slice(), hash);
         let named = document.previous.map(|previous| previous.as_bytes().to_vec());
         assert_eq!(named, previous);
+    }
+}
+
+/// Lets a statement of a run wait for the test's lock: within the transaction, or when it ends.
+const GATES: [(&str, &str); 2] = [
+    (
+        "within the transaction",
+        "create trigger zz_gate after insert on document for each statement execute function gate()",
+    ),
+    (
+        "at its commit",
+        "create constraint trigger zz_gate after insert on document deferrable initially deferred \
+            for each row execute function gate()",
+    ),
+];
+
+/// SIGKILL at a known place of a transaction with many documents. Before its commit nothing of it is left, not
+/// even a number; once the commit was asked for it is done, and nothing is issued a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_in_its_transaction_leaves_nothing_or_all() {
+    let brands: Vec<String> = (0..BRANDS).map(|number| format!("brand-{number}")).collect();
+    let receipts: Vec<(&str, &str)> =
+        brands.iter().map(|brand| (brand.as_str(), "2026-03-01")).collect();
+    for (place, gate) in GATES {
+        let till = Till::with(&receipts).await;
+        sqlx::raw_sql(
+            "create function gate() returns trigger language plpgsql security definer as \
+             $$ begin perform pg_advisory_xact_lock(4711); return null; end $$",
+        )
+        .execute(till.world.pool())
+        .await
+        .unwrap();
+        sqlx::raw_sql(gate).execute(till.world.pool()).await.unwrap();
+        let mut holder = till.world.store.connect().await.unwrap();
+        sqlx::raw_sql("select pg_advisory_lock(4711)").execute(&mut holder).await.unwrap();
+        let mut child = Command::new(PROGRAM)
+            .args([
+                "invoices",
+                "finalize",
+                "--all",
+                "--unapproved",
+                "--period",
+                "2026-03",
+                "--config",
+            ])
+            .arg(till.folder.path().join("config.toml"))
+            .envs(till.world.variables())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let waits = "select min(pid) from pg_stat_activity where datname = current_database() \
+            and wait_event_type = 'Lock' and wait_event = 'advisory'";
+        let pid: i32 = wait_for("the run waits in its transaction", async || {
+            till.scalar::<Option<i32>>(waits).await
+        })
+        .await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(till.scalar::<i64>("select count(*) from document").await, 0, "{place}");
+        sqlx::raw_sql("select pg_advisory_unlock(4711)").execute(&mut holder).await.unwrap();
+        wait_for("the session of what was killed has ended", async || {
+            let gone: bool = sqlx::query_scalar(
+                "select not exists (select from pg_stat_activity where pid = $1)",
+            )
+            .bind(pid)
+            .fetch_one(till.world.pool())
+            .await
+            .unwrap();
+            gone.then_some(())
+        })
+        .await;
+        let done = if place == "at its commit" { BRANDS as i64 } else { 0 };
+        let state =
+            "select count(*) * 1000 + (select last from series where prefix = 'INV') from document";
+        assert_eq!(till.scalar::<i64>(state).await, done * 1_001, "{place}");
+        sqlx::raw_sql("drop trigger zz_gate on document").execute(till.world.pool()).await.unwrap();
+        run(till.world.store.clone(), terms()).await;
+        run(till.world.store.clone(), terms()).await;
+        let march = "select count(*) from standing_invoice where period_start = '2026-03-01'";
+        assert_eq!(till.scalar::<i64>(march).await, BRANDS as i64, "{place}");
+        assert_numbers(&till).await;
+        assert_billed(&till).await;
+        assert_chains(&till).await;
     }
 }

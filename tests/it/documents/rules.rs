@@ -12,7 +12,7 @@ const ATTEMPTS: &[(&str, &str)] = &[
     ("delete from standing_invoice", "permission denied"),
     ("alter table document disable trigger all", "must be owner"),
     ("drop table payment", "must be owner"),
-    ("update series set last = last + 2 where prefix = 'INV'", "comes the next one"),
+    ("update series set last = last + 2 where prefix = 'INV'", "taken and is on no document"),
     ("update series set last = last - 1 where prefix = 'INV'", "comes the next one"),
     ("update series set last = last + 1 where prefix = 'INV'", "taken and is on no document"),
     (
@@ -106,28 +106,164 @@ const ATTEMPTS: &[(&str, &str)] = &[
         select document_no, brand_no, 0, '2026-05-01', 'x', 'x' from document",
         "payment_amount_check",
     ),
-    ("update cursor set entry = 0", "permission denied"),
+    // Metering moves the cursor, and never away from what it counts.
+    ("update cursor set entry = entry + 1", "violates check constraint"),
     ("delete from ledger", "permission denied"),
+    ("truncate ledger", "permission denied"),
+    ("update ledger set receipt_id = 'x'", "permission denied"),
+    ("delete from ledger_000000", "permission denied"),
+    ("insert into ledger_000000 select * from ledger", "permission denied"),
+    ("create index on ledger_000000 (sequence)", "must be owner"),
+    ("drop index ledger_000000_pkey", "must be owner"),
+    ("update hold set because = 'x'", "permission denied"),
+    ("update payment set amount = 1", "permission denied"),
+    ("truncate billed", "permission denied"),
+    ("create table mine ()", "permission denied"),
+    ("alter role prooftally_app superuser", "permission denied"),
+    ("set local session_replication_role = replica", "permission denied"),
     ("update period_override set because = 'x'", "permission denied"),
 ];
+
+/// A document that nothing is wrong with, and `$other`, a brand that is not its own; what follows is added to
+/// it in the same statement.
+const DOCUMENT: &str = "with d as (insert into document (brand_no, kind, cause, chain, previous_hash, body, \
+        hash, currency, issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, \
+        billing_version, finalized_by) \
+    select b.brand_no, 'adjustment', 'periods', b.documents + 1, o.hash, 'x', sha256('x'), 'EUR', \
+        '2026-05-01', '2026-03-31', '2026-05-15', 0, 0, 0, 0, 1, 'x' \
+    from brand_billing b join document o on o.brand_no = b.brand_no and o.chain = b.documents \
+    returning document_no, brand_no), \
+    p as (select p.* from document_period p limit 1), \
+    other as (select b.brand_no from brand b where b.brand_no not in (select brand_no from d) limit 1) ";
+
+/// What is added to [`DOCUMENT`], and what the database says to that.
+const ADDED: &[(&str, &str)] = &[
+    (
+        "insert into document_line (document_no, brand_no, line, period_start, line_key, label, quantity, \
+            receipts, amount, tax_category, tax_rate_percent) \
+         select d.document_no, other.brand_no, 1, '2026-03-01', 'minimum', 'x', 1, 0, 0, 'S', 19 \
+         from d, other",
+        "violates foreign key",
+    ),
+    (
+        "insert into document_tax (document_no, brand_no, category, rate_percent, taxable, tax) \
+         select d.document_no, other.brand_no, 'S', 19, 0, 0 from d, other",
+        "violates foreign key",
+    ),
+    (
+        "insert into document_period (document_no, brand_no, period_start, period_end, whole_start, \
+            whole_end, plan_name, plan_version, tax_category, tax_rate_percent, after, cutoff, root, size, \
+            is_regular) \
+         select d.document_no, other.brand_no, p.period_start, p.period_end, p.whole_start, p.whole_end, \
+            p.plan_name, p.plan_version, 'S', 19, 0, 0, p.root, 0, false from d, p, other",
+        "violates foreign key",
+    ),
+    (
+        "insert into billed (document_no, brand_no, period_start, line_key, quantity, receipts, amount) \
+         select d.document_no, other.brand_no, '2026-03-01', 'minimum', 1, 0, 0 from d, other",
+        "violates foreign key",
+    ),
+    // A second invoice of a period that has one: said to stand, and not said.
+    (
+        ", added as (insert into document_period (document_no, brand_no, period_start, period_end, \
+            whole_start, whole_end, plan_name, plan_version, tax_category, tax_rate_percent, after, cutoff, \
+            root, size, is_regular) \
+         select d.document_no, d.brand_no, p.period_start, p.period_end, p.whole_start, p.whole_end, \
+            p.plan_name, p.plan_version, 'S', 19, 0, 0, p.root, 0, true from d, p \
+         returning brand_no, period_start, period_end, document_no) \
+         insert into standing_invoice (brand_no, period_start, period_end, document_no) \
+         select * from added",
+        "standing_invoice",
+    ),
+    (
+        "insert into document_period (document_no, brand_no, period_start, period_end, whole_start, \
+            whole_end, plan_name, plan_version, tax_category, tax_rate_percent, after, cutoff, root, size, \
+            is_regular) \
+         select d.document_no, d.brand_no, p.period_start, p.period_end, p.whole_start, p.whole_end, \
+            p.plan_name, p.plan_version, 'S', 19, 0, 0, p.root, 0, true from d, p",
+        "which is not said",
+    ),
+    // Lines and charges that the totals do not have.
+    (
+        "insert into document_line (document_no, brand_no, line, period_start, line_key, label, quantity, \
+            receipts, amount, tax_category, tax_rate_percent) \
+         select d.document_no, d.brand_no, 1, '2026-03-01', 'minimum', 'x', 1, 0, 1, 'S', 19 from d",
+        "the lines sum to 1, not to the net total 0",
+    ),
+    (
+        "insert into document_tax (document_no, brand_no, category, rate_percent, taxable, tax) \
+         select d.document_no, d.brand_no, 'S', 19, 0, 1 from d",
+        "its tax groups are not those of its lines",
+    ),
+    (
+        ", t as (insert into document_tax (document_no, brand_no, category, rate_percent, taxable, tax) \
+            select d.document_no, d.brand_no, 'S', 19, 0, 0 from d) \
+         insert into document_line (document_no, brand_no, line, period_start, line_key, label, quantity, \
+            receipts, amount, tax_category, tax_rate_percent) \
+         select d.document_no, d.brand_no, 2, '2026-03-01', 'minimum', 'x', 1, 0, 0, 'S', 19 from d",
+        "its lines are not numbered from 1",
+    ),
+    (
+        ", t as (insert into document_tax (document_no, brand_no, category, rate_percent, taxable, tax) \
+            select d.document_no, d.brand_no, 'S', 19, 0, 0 from d) \
+         insert into document_line (document_no, brand_no, line, period_start, line_key, label, quantity, \
+            receipts, amount, tax_category, tax_rate_percent) \
+         select d.document_no, d.brand_no, 1, '2026-03-01', 'minimum', 'x', 1, 0, 0, 'S', 19 from d",
+        "what it has billed is not what its lines charge",
+    ),
+];
+
+impl Till {
+    /// What the database says to a statement of the application's role; `None` if it lets it be.
+    async fn told(&self, statement: &str) -> Option<String> {
+        let options = self.world.application_url();
+        let mut connection =
+            <sqlx::PgConnection as sqlx::Connection>::connect(&options).await.unwrap();
+        let mut transaction = sqlx::Connection::begin(&mut connection).await.unwrap();
+        // Keys first, so that no rule on sums hides what they say.
+        sqlx::query(
+            "set constraints document_line_document_no_brand_no_fkey, \
+                document_tax_document_no_brand_no_fkey, document_period_document_no_brand_no_fkey, \
+                billed_document_no_brand_no_fkey immediate",
+        )
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        let tried = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await;
+        let outcome = match tried {
+            Ok(_) => transaction.commit().await,
+            Err(error) => Err(error),
+        };
+        outcome.err().map(|error| error.to_string())
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_role_cannot_break_a_rule() {
     let till = Till::with(&[("acme", "2026-03-01"), ("bolt", "2026-03-01")]).await;
     till.finalize("acme", MARCH, "36.89");
     let before: String = till.scalar("select md5(string_agg(d::text, '')) from document d").await;
-    for (attempt, says) in ATTEMPTS {
-        let mut transaction = till.world.pool().begin().await.unwrap();
-        sqlx::query("set local role prooftally_app").execute(&mut *transaction).await.unwrap();
-        let tried = sqlx::query(*attempt).execute(&mut *transaction).await;
-        let outcome = match tried {
-            Ok(_) => transaction.commit().await,
-            Err(error) => Err(error),
-        };
-        let Err(error) = outcome else { panic!("it was let do this: {attempt}") };
-        let told = error.to_string();
+    let added = ADDED.iter().map(|(added, says)| (format!("{DOCUMENT}{added}"), *says));
+    let attempts = ATTEMPTS.iter().map(|(attempt, says)| ((*attempt).to_owned(), *says));
+    for (attempt, says) in attempts.chain(added) {
+        let told = till.told(&attempt).await;
+        let told = told.unwrap_or_else(|| panic!("it was let do this: {attempt}"));
         assert!(told.contains(says), "{attempt}\n{told}");
     }
+    // What is no double is not moved out of the ledger, whoever asks.
+    till.count("more", &[("acme", "2026-03-02")]).await;
+    assert_eq!(till.told("select move_doubles(array[3], array[1], 'x', 'x')").await, None);
+    assert_eq!(till.scalar::<i64>("select count(*) from ledger").await, 3);
+    assert_eq!(till.scalar::<i64>("select count(*) from ledger_double").await, 0);
+    // The document by itself is let be: what was refused is what was added to it.
+    assert_eq!(till.told(&format!("{DOCUMENT}select document_no from d")).await, None);
+    sqlx::raw_sql(
+        "set session_replication_role = replica; delete from document where body = 'x'; \
+         set session_replication_role = origin",
+    )
+    .execute(till.world.pool())
+    .await
+    .unwrap();
     // The owner cannot either, as long as it leaves the rules where they are.
     for attempt in ["update document set total = 1", "delete from billed", "truncate payment"] {
         let error = sqlx::query(attempt).execute(till.world.pool()).await.unwrap_err();

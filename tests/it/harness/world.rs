@@ -98,6 +98,7 @@ impl World {
         change(&mut config);
         let bus = bus::connect(&engine::bus_config(&config), true).await.expect("the bus is there");
         let store = Store::new(&engine::store_config(&config)).expect("the URL is good");
+        store.migrate().await.expect("its owner migrates it");
         let world = Self { nats, postgres, config, bus, store };
         world.ensure_streams().await;
         world
@@ -125,8 +126,16 @@ impl World {
     /// An engine in this process with other settings.
     pub async fn engine_with(&self, change: impl FnOnce(&mut engine::Config)) -> Engine {
         let mut config = engine::Config::of(&self.config);
+        config.store.url = self.application_url().into();
         change(&mut config);
         Engine::start(config).await.expect("the engine starts")
+    }
+
+    /// The database as engines and programs reach it: as the application's role. The world itself is the
+    /// owner, so that it can do what nobody may.
+    pub fn application_url(&self) -> String {
+        use secrecy::ExposeSecret;
+        self.config.database.url.expose_secret().replacen("//postgres@", "//prooftally_app@", 1)
     }
 
     /// The variables that point a process at this world.
@@ -135,7 +144,7 @@ impl World {
         let config = &self.config;
         [
             ("PROOFTALLY__NATS__URL", config.nats.url.expose_secret().to_owned()),
-            ("PROOFTALLY__DATABASE__URL", config.database.url.expose_secret().to_owned()),
+            ("PROOFTALLY__DATABASE__URL", self.application_url()),
             ("PROOFTALLY__NATS__STREAM", config.nats.stream.clone()),
             ("PROOFTALLY__NATS__ORIGIN__NAME", config.nats.origin.name.clone()),
             ("PROOFTALLY__NATS__ORIGIN__MESSAGES_MAX", config.nats.origin.messages_max.to_string()),

@@ -5,6 +5,7 @@
 //! keys, so that building them needs a quarter of the memory. 2.3 bytes a receipt; one in 65,536
 //! receipts that the segment does not have is taken for one that it may have.
 
+use billing::receipt::ReceiptKey;
 use xorf::{BinaryFuse16, BinaryFuse16Ref, DmaSerializable, Filter as _, FilterRef};
 use zerocopy::IntoBytes;
 
@@ -33,6 +34,13 @@ pub enum Error {
     ForgetsKey,
     #[error("the filter's bytes are cut or of another format")]
     Format,
+}
+
+/// The hash of a receipt. Its key is already a uniform one; the brand only has to stir it.
+pub fn hash_of(brand_no: i32, key: ReceiptKey) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let low = u64::try_from(key.0 & u128::from(u64::MAX)).expect("masked to 64 bits");
+    low ^ u64::from(brand_no.cast_unsigned()).wrapping_mul(ODD)
 }
 
 /// Gathers hashes by the part that they belong to.

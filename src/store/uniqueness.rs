@@ -1,0 +1,149 @@
+//! The proof, when documents are issued, that no receipt is counted twice up to the cutoff.
+//!
+//! A segment was proved when it was sealed: by a unique index within itself, and against every segment that
+//! was sealed before it. Here it is asked whether those proofs are still there, and what is not sealed
+//! yet is read: compared with itself, and with each sealed segment by that one's filter and, for what the
+//! filter lets through, by its index. Filters are read one after the other; 28 bytes are held for each
+//! receipt that is not in a sealed segment.
+
+use std::collections::BTreeSet;
+
+use billing::completeness::Uniqueness;
+use billing::receipt::ReceiptKey;
+use futures_util::TryStreamExt;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::copy;
+use super::filter::{self, Filter};
+use super::segments::{entries_of, segment_of, table_of};
+use super::{Error, cursor, sealing};
+
+/// More segments than these that are not sealed are not read: the sealer has to catch up first. It is never so
+/// far behind by itself, since metering waits for it.
+const UNSEALED_MAX: usize = 8;
+/// Brand number and receipt key, big-endian, so that they sort.
+type Key = [u8; 20];
+
+/// What sealing has left: [`Uniqueness::Proved`] if every sealed segment still has its proof, and none
+/// could not be sealed. Reads no receipt.
+///
+/// # Errors
+/// If the database is away.
+pub async fn of_sealed(snapshot: &mut PgConnection) -> Result<Uniqueness, Error> {
+    let (problems, unproved): (i64, i64) = sqlx::query_as(
+        "select count(*) filter (where problem is not null), \
+            count(*) filter (where sealed_at is not null and not exists ( \
+                select from pg_index i where i.indexrelid = to_regclass(t.name || '_receipt') \
+                    and i.indrelid = to_regclass(t.name) \
+                    and i.indisunique and i.indisvalid and i.indisready)) \
+         from segment cross join lateral (select 'ledger_' || lpad(segment::text, \
+            greatest(6, length(segment::text)), '0') as name) t",
+    )
+    .fetch_one(snapshot)
+    .await?;
+    Ok(match (problems, unproved) {
+        (0, 0) => Uniqueness::Proved,
+        (0, _) => Uniqueness::Unproved,
+        (problems, _) => Uniqueness::Failed(problems.unsigned_abs()),
+    })
+}
+
+/// Proves it for all receipts up to the cutoff, or for those of one brand.
+///
+/// # Errors
+/// If the database is away.
+pub async fn prove(
+    snapshot: &mut PgConnection,
+    cutoff: i64,
+    brand_no: Option<i32>,
+) -> Result<Uniqueness, Error> {
+    let of_sealed = of_sealed(snapshot).await?;
+    if of_sealed != Uniqueness::Proved {
+        return Ok(of_sealed);
+    }
+    let segment_entries = cursor::read(&mut *snapshot).await?.segment_entries.unwrap_or(i64::MAX);
+    let sealed: BTreeSet<i64> =
+        sqlx::query_scalar("select segment from segment where sealed_at is not null")
+            .fetch_all(&mut *snapshot)
+            .await?
+            .into_iter()
+            .collect();
+    let last = segment_of(cutoff, segment_entries);
+    let unsealed: Vec<i64> = (0..=last).filter(|segment| !sealed.contains(segment)).collect();
+    if unsealed.len() > UNSEALED_MAX {
+        return Ok(Uniqueness::Unproved);
+    }
+    let mut keys = Vec::new();
+    for segment in unsealed {
+        let entries = entries_of(segment, segment_entries);
+        let until = entries.end.min(cutoff.saturating_add(1));
+        read(snapshot, entries.start..until, brand_no, &mut keys).await?;
+    }
+    keys.sort_unstable();
+    let mut doubles = keys.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
+    let hashes: Vec<u64> =
+        keys.iter().map(split).map(|(brand, key)| filter::hash_of(brand, key)).collect();
+    for segment in sealed.into_iter().filter(|_| !keys.is_empty()) {
+        let kept = sealing::sealed_one(&mut *snapshot, segment).await?;
+        let whole = if kept.is_whole() { Filter::from_bytes(&kept.filter).ok() } else { None };
+        let Some(filter) = whole else { return Ok(Uniqueness::Unproved) };
+        let mut suspects = Vec::new();
+        filter.probe(&hashes, |index| suspects.push(split(&keys[index])));
+        doubles += found_in(snapshot, segment, &suspects).await?;
+    }
+    Ok(if doubles == 0 { Uniqueness::Proved } else { Uniqueness::Failed(doubles) })
+}
+
+fn split(key: &Key) -> (i32, ReceiptKey) {
+    let mut rest = key.as_slice();
+    let brand_no = i32::from_be_bytes(copy::next(&mut rest));
+    (brand_no, ReceiptKey(u128::from_be_bytes(copy::next(&mut rest))))
+}
+
+/// Adds the receipts that events have counted in these entries.
+async fn read(
+    snapshot: &mut PgConnection,
+    entries: std::ops::Range<i64>,
+    brand_no: Option<i32>,
+    keys: &mut Vec<Key>,
+) -> Result<(), Error> {
+    let brand = brand_no.map_or_else(String::new, |brand| format!(" and brand_no = {brand}"));
+    // Made of numbers alone, so the statement is safe to put together.
+    let statement = format!(
+        "copy (select brand_no, receipt_key from ledger where source < 3 and entry >= {} \
+         and entry < {}{brand}) to stdout (format binary)",
+        entries.start, entries.end
+    );
+    let mut bytes = snapshot.copy_out_raw(&statement).await?;
+    let mut reader = copy::Reader::default();
+    while let Some(part) = bytes.try_next().await? {
+        reader.push(&part, 2, size_of::<Key>(), |row| {
+            keys.push(row.try_into().expect("a row is as wide as it was asked for"));
+        });
+    }
+    Ok(())
+}
+
+/// How many of the suspects a sealed segment has.
+async fn found_in(
+    snapshot: &mut PgConnection,
+    segment: i64,
+    suspects: &[(i32, ReceiptKey)],
+) -> Result<u64, Error> {
+    if suspects.is_empty() {
+        return Ok(0);
+    }
+    let table = table_of(segment);
+    let statement = format!(
+        "select count(*) from unnest($1::int[], $2::bytea[]) as w (brand_no, receipt_key) \
+         where exists (select from {table} l where l.brand_no = w.brand_no \
+            and l.receipt_key = encode(w.receipt_key, 'hex')::uuid and l.source < 3)"
+    );
+    // The name is made of digits.
+    let found: i64 = sqlx::query_scalar(AssertSqlSafe(statement))
+        .bind(suspects.iter().map(|(brand, _)| *brand).collect::<Vec<_>>())
+        .bind(suspects.iter().map(|(_, key)| key.0.to_be_bytes()).collect::<Vec<_>>())
+        .fetch_one(snapshot)
+        .await?;
+    Ok(found.unsigned_abs())
+}
