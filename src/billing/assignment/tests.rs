@@ -76,6 +76,19 @@ fn the_first_period_begins_on_the_day_of_the_assignment_and_the_last_ends_with_i
 }
 
 #[test]
+fn periods_before_a_day_leave_out_the_one_that_begins_on_it() {
+    let timeline =
+        Timeline::new(vec![assignment(1, "basic", "2026-09-20", "")], &one_plan()).unwrap();
+    let starts = |end: &str| -> Vec<String> {
+        let periods = timeline.periods_before(day(end));
+        periods.map(|one| one.slot.period.start().to_string()).collect()
+    };
+    assert_eq!(starts("2026-09-20"), [""; 0]);
+    assert_eq!(starts("2026-10-01"), ["2026-09-20"]);
+    assert_eq!(starts("2026-10-02"), ["2026-09-20", "2026-10-01"]);
+}
+
+#[test]
 fn another_plan_waits_for_the_next_period() {
     check(
         &[
