@@ -5,6 +5,8 @@
 //! so that a client that goes away never ends a transaction half-way. Whoever belongs to a brand reads under
 //! a role of the database that sees that brand alone.
 
+#![allow(clippy::struct_field_names, reason = "fields are called what the JSON calls them")]
+
 mod access;
 mod activity;
 mod amount;
