@@ -6,6 +6,7 @@ mod late;
 mod numbers;
 mod rules;
 mod run;
+mod served;
 mod year;
 
 use std::process::Output;

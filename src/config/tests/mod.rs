@@ -308,6 +308,19 @@ fn all_of_it_is_shown() {
         finalize = "by_hand" # default
         grace_days = 3 # default
 
+        [api]
+        enabled = true # default
+        listen = "127.0.0.1:9465" # default
+        tls_certificate_file = "" # default
+        tls_key_file = "" # default
+        plain_http = false # default
+        connections_max = 8 # default
+        body_bytes_max = 1048576 # default
+        request_timeout_ms = 30000 # default
+        page_rows_max = 200 # default
+        requests_per_second = 50 # default
+        requests_burst = 100 # default
+
         [admin]
         listen = "127.0.0.1:9464" # default
         metrics_brands_max = 1000 # default

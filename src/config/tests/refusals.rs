@@ -23,10 +23,10 @@ fn unknown_names_are_refused_with_the_one_that_was_meant() {
             - unknown key `database.password` in config.toml: [database] has url, url_file, connections_max, migrate_on_start, commit_timeout_ms, acquire_timeout_ms
             - unknown key `nats.urll` in config.toml: did you mean `nats.url`?
             - unknown section `natss` in config.toml: did you mean `nats`?
-            - unknown variable PROOFTALLY__LISTEN: did you mean PROOFTALLY__ADMIN__LISTEN?
+            - unknown variable PROOFTALLY__LISTEN: did you mean PROOFTALLY__API__LISTEN?
             - unknown variable PROOFTALLY__NATS__ORIGIN__QQ: after PROOFTALLY__NATS__ORIGIN__ comes one of NAME, SUBJECTS, MESSAGES_MAX, BYTES_MAX, AGE_MAX_DAYS, REPLICAS
             - unknown variable PROOFTALLY__NATS__URLL: did you mean PROOFTALLY__NATS__URL?
-            - unknown variable PROOFTALLY__QQ__X: after PROOFTALLY__ comes one of ISSUER, SERVICE, NATS, INTAKE, DATABASE, BRANDS, LEDGER, SUPERVISION, AUDIT, BILLING, ADMIN, TELEMETRY
+            - unknown variable PROOFTALLY__QQ__X: after PROOFTALLY__ comes one of ISSUER, SERVICE, NATS, INTAKE, DATABASE, BRANDS, LEDGER, SUPERVISION, AUDIT, BILLING, API, ADMIN, TELEMETRY
         "#]],
     );
     check(
@@ -36,7 +36,7 @@ fn unknown_names_are_refused_with_the_one_that_was_meant() {
             the configuration is refused:
             - unknown section `nats.mirors` in config.toml: did you mean `nats.mirror`?
             - unknown key `nats.subjects.qqqqq` in config.toml: [nats.subjects] has verified, failed
-            - unknown key `zzz` in config.toml: there are the sections issuer, service, nats, intake, database, brands, ledger, supervision, audit, billing, admin, telemetry
+            - unknown key `zzz` in config.toml: there are the sections issuer, service, nats, intake, database, brands, ledger, supervision, audit, billing, api, admin, telemetry
         "#]],
     );
     check(
