@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod actors;
+pub mod api;
 pub mod bus;
 pub mod cli;
 pub mod config;

@@ -99,6 +99,7 @@ impl Order {
         config.intake.chunk_bytes_max = config.intake.chunk_bytes_max.max(self.chunk * 512);
         config.database.url = self.database_url.as_str().into();
         config.admin.listen = ([127, 0, 0, 1], 0).into();
+        config.api.listen = ([127, 0, 0, 1], 0).into();
         product::Config::of(&config)
     }
 

@@ -182,6 +182,7 @@ fn config(stack: &Stack) -> Config {
     // The socket: over TCP the driver waits 40 ms now and then, for want of TCP_NODELAY.
     config.database.url = stack.postgres.socket_url(DATABASE).into();
     config.admin.listen = ([127, 0, 0, 1], 0).into();
+    config.api.listen = ([127, 0, 0, 1], 0).into();
     "warn".clone_into(&mut config.telemetry.log_filter);
     config
 }

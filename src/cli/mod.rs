@@ -13,6 +13,7 @@ mod events;
 mod gaps;
 mod holds;
 mod invoices;
+mod keys;
 mod local;
 pub mod output;
 mod periods;
@@ -119,6 +120,11 @@ enum Noun {
     /// Holds: brands and periods of which nothing is issued
     #[command(subcommand)]
     Holds(holds::Holds),
+    /// Keys of the API
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Print the API's OpenAPI document
+    Openapi,
     /// The configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -195,6 +201,11 @@ impl Command {
             Noun::CreditNotes(verb) => verb.run(&load()?.config, output).await,
             Noun::Periods(verb) => verb.run(&load()?.config, output).await,
             Noun::Holds(verb) => verb.run(&store(&load()?.config)?, output).await,
+            Noun::Keys(verb) => verb.run(&store(&load()?.config)?, output).await,
+            Noun::Openapi => {
+                println!("{}", crate::api::openapi());
+                Ok(())
+            }
             Noun::Config(verb) => {
                 verb.run(&load()?);
                 Ok(())

@@ -30,6 +30,9 @@ pub struct Usage {
 enum By {
     Brand,
     Day,
+    /// From Monday
+    Week,
+    Month,
     Predicate,
     Result,
     Supplier,
@@ -41,6 +44,8 @@ impl From<By> for Dimension {
         match by {
             By::Brand => Dimension::Brand,
             By::Day => Dimension::Day,
+            By::Week => Dimension::Week,
+            By::Month => Dimension::Month,
             By::Predicate => Dimension::Predicate,
             By::Result => Dimension::Result,
             By::Supplier => Dimension::Supplier,
@@ -96,6 +101,8 @@ fn cell(row: &UsageRow, dimension: Dimension) -> Cell {
     match dimension {
         Dimension::Brand => row.brand.clone().into(),
         Dimension::Day => row.usage_day.into(),
+        Dimension::Week => row.week.into(),
+        Dimension::Month => row.month.into(),
         Dimension::Predicate => row.predicate.clone().into(),
         Dimension::Result => row.result.into(),
         Dimension::Supplier => row.supplier.clone().into(),

@@ -4,7 +4,7 @@ use toml::{Table, Value};
 
 use super::problem::{Error, Problem};
 use super::rules::RULES;
-use super::{Config, issuer};
+use super::{Config, api, issuer};
 
 impl Config {
     /// Checks every value and what must hold between them, for a configuration that was changed
@@ -43,6 +43,7 @@ pub(super) fn contradictions(config: &Config) -> Vec<Problem> {
     let mut problems: Vec<Problem> = single.iter().filter_map(|check| check(config)).collect();
     problems.extend(mirror_outlives(config));
     problems.extend(subjects_are_captured(config));
+    problems.extend(api::contradictions(config));
     problems
 }
 

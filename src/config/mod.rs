@@ -4,6 +4,7 @@
 //! of `config/default.toml`. An unknown key, a value outside its range and values that contradict
 //! each other are refused, all of them at once. Secrets are never shown.
 
+mod api;
 mod check;
 mod issuer;
 mod layers;
@@ -23,6 +24,7 @@ use chrono_tz::Tz;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+pub use api::{Api, Oidc};
 pub use issuer::{Issuer, in_force as issuer_in_force};
 pub use load::{Loaded, Origin, Source};
 pub use nats::{Intake, MirrorStream, Nats, OriginStream, Subjects};
@@ -45,6 +47,7 @@ pub struct Config {
     pub supervision: Supervision,
     pub audit: Audit,
     pub billing: Billing,
+    pub api: Api,
     pub admin: Admin,
     pub telemetry: Telemetry,
 }

@@ -22,6 +22,7 @@ use crate::actors::engine_supervisor::{EngineArguments, EngineMsg, EngineSupervi
 use crate::actors::flight::Flight;
 use crate::actors::refusals::Refusals;
 use crate::actors::restart::Limits;
+use crate::api;
 use crate::bus::requests::Bell;
 use crate::bus::witness::{self, Witness};
 use crate::bus::{self, Bus, intake, sorter};
@@ -56,6 +57,8 @@ pub struct Config {
     /// How often the whole database is audited; `None` for never.
     pub audit_every: Option<Duration>,
     pub billing: Billing,
+    /// `None` if it is off.
+    pub api: Option<api::Config>,
     pub admin_listen: SocketAddr,
     pub metrics_brands_max: usize,
     pub shutdown_grace: Duration,
@@ -81,6 +84,8 @@ pub struct Engine {
     beside: Vec<tokio::task::JoinHandle<()>>,
     parts: Arc<Parts>,
     pub admin: SocketAddr,
+    /// Where the API listens, if it is on.
+    pub api: Option<SocketAddr>,
 }
 
 /// What every life of the metering subtree shares.
@@ -119,6 +124,7 @@ impl Engine {
                 tracing::error!(%error, "the admin listener has ended");
             }
         })];
+        let api = serve_api(&config, &health, &mut beside).await?;
         let store = Store::new(&config.store)?;
         let bus = bus::connect(&config.bus, true).await?;
         let restart = config.restart;
@@ -163,7 +169,7 @@ impl Engine {
             .await
             .map_err(|error| anyhow::anyhow!("the root actor cannot be started: {error}"))?;
         tracing::info!(%admin, "engine has started");
-        Ok(Self { root, ended, beside, parts, admin })
+        Ok(Self { root, ended, beside, parts, admin, api })
     }
 
     /// Completes when the engine ends by itself: its restart budget is spent.
@@ -202,4 +208,24 @@ impl Engine {
         let _ = tokio::time::timeout(LAST_WORDS_MAX, last_words).await;
         tracing::info!("engine has stopped");
     }
+}
+
+/// Opens the API's listener and serves it beside, with a pool of its own.
+async fn serve_api(
+    config: &Config,
+    health: &Arc<Health>,
+    beside: &mut Vec<tokio::task::JoinHandle<()>>,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(api) = &config.api else { return Ok(None) };
+    let own = store::Config { connections_max: api.connections_max, ..config.store.clone() };
+    let store = Store::new(&own)?;
+    let server = api::Server::open(api.clone(), store, Arc::clone(health)).await?;
+    let address = server.address;
+    beside.push(tokio::spawn(async move {
+        if let Err(error) = server.serve().await {
+            tracing::error!(%error, "the API has ended");
+        }
+    }));
+    tracing::info!(%address, tls = api.tls.is_some(), "the API listens");
+    Ok(Some(address))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Billing, Config};
 use crate::actors::restart::Limits;
+use crate::api;
 use crate::bus::{self, intake, sorter, streams, witness};
 use crate::store::due::{Issuer, Terms};
 use crate::{config, store};
@@ -65,6 +66,7 @@ impl Config {
                 finalizes: config.billing.finalize == config::Finalize::Automatic,
                 every: BILL_EVERY,
             },
+            api: config.api.enabled.then(|| api_config(config)),
             admin_listen: config.admin.listen,
             metrics_brands_max: config.admin.metrics_brands_max,
             shutdown_grace: milliseconds(config.service.shutdown_grace_ms),
@@ -83,6 +85,23 @@ pub fn billing_terms(config: &config::Config) -> Terms {
         party: issuer.party(),
     });
     Terms { issuers: issuers.collect(), grace_days: config.billing.grace_days }
+}
+
+/// How the API is served.
+pub fn api_config(config: &config::Config) -> api::Config {
+    let api = &config.api;
+    let files = api.tls_certificate_file.clone().zip(api.tls_key_file.clone());
+    api::Config {
+        listen: api.listen,
+        tls: files.map(|(certificate, key)| api::TlsFiles { certificate, key }),
+        connections_max: api.connections_max,
+        body_bytes_max: api.body_bytes_max,
+        request_timeout: Duration::from_millis(api.request_timeout_ms),
+        page_rows_max: api.page_rows_max,
+        requests_per_second: api.requests_per_second,
+        requests_burst: api.requests_burst,
+        terms: billing_terms(config),
+    }
 }
 
 /// How the database is reached.

@@ -149,6 +149,34 @@ pub async fn profiles(
     Ok(profiles)
 }
 
+/// Brands after the id `after`, by id; of one brand's number that one alone.
+///
+/// # Errors
+/// If the database is away.
+pub async fn page(
+    executor: impl PgExecutor<'_>,
+    brand_no: Option<i32>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Profile>, Error> {
+    Ok(sqlx::query_as(
+        "select b.brand_no, b.brand_id, b.zone, b.display_name, b.created_at, \
+            b.parked_at is not null as is_parked, \
+            (select count(*) from parked_event e \
+             where e.brand_no = b.brand_no and e.outcome is null) as parked, \
+            (select coalesce(sum(u.receipts - u.voided), 0)::bigint from usage_day u \
+             where u.brand_no = b.brand_no) as receipts \
+         from (select * from brand where ($1::int is null or brand_no = $1) \
+            and ($2::text is null or brand_id > $2) order by brand_id limit $3) b \
+         order by b.brand_id",
+    )
+    .bind(brand_no)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(executor)
+    .await?)
+}
+
 /// Sets what people call the brand. False if there is no such brand.
 ///
 /// # Errors

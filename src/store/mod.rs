@@ -3,6 +3,8 @@
 //! [`commit`] is the one transaction that moves the cursor; everything else reads, or writes what is
 //! not metering (brands, predicates, request rows).
 
+pub mod activity;
+pub mod api_keys;
 pub mod assignments;
 pub mod audit;
 pub mod audit_runs;
@@ -24,6 +26,7 @@ pub mod epochs;
 pub mod evidence;
 pub mod gaps;
 pub mod holds;
+pub mod idempotency;
 pub mod issue;
 pub mod keys;
 pub mod ledger;
@@ -35,6 +38,7 @@ pub mod plans;
 pub mod positions;
 pub mod profiles;
 pub mod proving;
+pub mod reading;
 pub mod rejections;
 pub mod repair;
 pub mod requests;

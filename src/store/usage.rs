@@ -2,8 +2,9 @@
 
 use billing::ids::BrandId;
 use chrono::NaiveDate;
+use futures_util::{Stream, TryStreamExt};
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, FromRow, PgExecutor, Row};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor, Row};
 
 use super::Error;
 
@@ -12,6 +13,9 @@ use super::Error;
 pub enum Dimension {
     Brand,
     Day,
+    /// From Monday.
+    Week,
+    Month,
     Predicate,
     Result,
     Supplier,
@@ -19,10 +23,23 @@ pub enum Dimension {
 }
 
 impl Dimension {
+    pub const ALL: [Self; 8] = [
+        Self::Brand,
+        Self::Day,
+        Self::Week,
+        Self::Month,
+        Self::Predicate,
+        Self::Result,
+        Self::Supplier,
+        Self::Product,
+    ];
+
     pub fn column(self) -> &'static str {
         match self {
             Dimension::Brand => "brand",
             Dimension::Day => "usage_day",
+            Dimension::Week => "week",
+            Dimension::Month => "month",
             Dimension::Predicate => "predicate",
             Dimension::Result => "result",
             Dimension::Supplier => "supplier",
@@ -39,6 +56,8 @@ impl Dimension {
         match self {
             Dimension::Brand => "b.brand_id",
             Dimension::Day => "u.usage_day",
+            Dimension::Week => "date_trunc('week', u.usage_day)::date",
+            Dimension::Month => "date_trunc('month', u.usage_day)::date",
             Dimension::Predicate => "p.name || '@' || p.version",
             Dimension::Result => "u.result",
             Dimension::Supplier => "u.supplier",
@@ -106,6 +125,10 @@ impl Query {
 pub struct UsageRow {
     pub brand: Option<String>,
     pub usage_day: Option<NaiveDate>,
+    /// The Monday of the week.
+    pub week: Option<NaiveDate>,
+    /// The first day of the month.
+    pub month: Option<NaiveDate>,
     pub predicate: Option<String>,
     pub result: Option<bool>,
     pub supplier: Option<String>,
@@ -130,6 +153,8 @@ impl FromRow<'_, PgRow> for UsageRow {
         Ok(Self {
             brand: optional(row, "brand")?,
             usage_day: optional(row, "usage_day")?,
+            week: optional(row, "week")?,
+            month: optional(row, "month")?,
             predicate: optional(row, "predicate")?,
             result: optional(row, "result")?,
             supplier: optional(row, "supplier")?,
@@ -151,6 +176,19 @@ pub async fn query(executor: impl PgExecutor<'_>, query: &Query) -> Result<Vec<U
         .bind(query.until)
         .fetch_all(executor)
         .await?)
+}
+
+/// The usage that `query` asks for, row by row as the database gives it.
+pub fn rows<'a>(
+    connection: &'a mut PgConnection,
+    query: &'a Query,
+) -> impl Stream<Item = Result<UsageRow, Error>> + Unpin + Send + 'a {
+    sqlx::query_as(AssertSqlSafe(query.statement()))
+        .bind(query.brand.as_ref().map(BrandId::as_str))
+        .bind(query.from)
+        .bind(query.until)
+        .fetch(connection)
+        .map_err(Error::from)
 }
 
 /// The last usage day of a brand.

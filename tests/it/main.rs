@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod api;
 mod assignments;
 mod audit;
 mod command_line;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 /// What each module may use of this crate. Everything else is refused.
 const ARROWS: &[(&str, &[&str])] = &[
     ("actors", &["store", "telemetry"]),
+    ("api", &["store", "telemetry"]),
     ("bus", &["actors", "store", "telemetry"]),
-    ("cli", &["bus", "config", "engine", "local", "store", "telemetry", "workload"]),
+    ("cli", &["api", "bus", "config", "engine", "local", "store", "telemetry", "workload"]),
     ("config", &[]),
-    ("engine", &["actors", "bus", "config", "store", "telemetry"]),
+    ("engine", &["actors", "api", "bus", "config", "store", "telemetry"]),
     ("local", &[]),
     ("store", &[]),
     ("telemetry", &["store"]),

@@ -95,6 +95,7 @@ impl World {
         config.nats.mirror.replicas = 1;
         config.database.url = postgres.server().url(&database).into();
         config.admin.listen = ([127, 0, 0, 1], 0).into();
+        config.api.listen = ([127, 0, 0, 1], 0).into();
         change(&mut config);
         let bus = bus::connect(&engine::bus_config(&config), true).await.expect("the bus is there");
         let store = Store::new(&engine::store_config(&config)).expect("the URL is good");
@@ -144,6 +145,7 @@ impl World {
             ("PROOFTALLY__NATS__ORIGIN__REPLICAS", "1".to_owned()),
             ("PROOFTALLY__NATS__MIRROR__REPLICAS", "1".to_owned()),
             ("PROOFTALLY__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
+            ("PROOFTALLY__API__LISTEN", "127.0.0.1:0".to_owned()),
             ("PROOFTALLY__TELEMETRY__LOG_FILTER", "warn".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

@@ -1,0 +1,155 @@
+//! The OpenAPI document: made of the handlers, and completed by what all operations have in common, so that
+//! no handler repeats it.
+
+use serde_json::json;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response,
+    ResponseBuilder, SecurityRequirement,
+};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::access::{self, Access, Brand};
+use super::problem::{Fault, Kind, ProblemBody};
+use super::{Api, activity, brands, keys, pulse, usage};
+
+const ABOUT: &str = "Usage, prices, invoices and their evidence. Amounts and quantities are strings; times are \
+    RFC 3339 in UTC; ranges of days are half-open. Every answer that is not a success is a problem \
+    (RFC 9457) whose type has a page.";
+
+/// Every route of the API.
+pub fn routes() -> OpenApiRouter<Api> {
+    let about = InfoBuilder::new()
+        .title("prooftally")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(ABOUT))
+        .license(Some(License::new("MIT OR Apache-2.0")))
+        .build();
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().info(about).build())
+        .routes(routes!(pulse::livez))
+        .routes(routes!(pulse::readyz))
+        .routes(routes!(pulse::version))
+        .routes(routes!(pulse::problems))
+        .routes(routes!(pulse::problem))
+        .routes(routes!(pulse::me))
+        .routes(routes!(brands::list))
+        .routes(routes!(brands::get))
+        .routes(routes!(brands::profile))
+        .routes(routes!(brands::taxes))
+        .routes(routes!(usage::query))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(activity::list))
+}
+
+/// The operations of a path, with their methods.
+pub fn operations_of(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {
+    [
+        ("GET", &item.get),
+        ("POST", &item.post),
+        ("PUT", &item.put),
+        ("PATCH", &item.patch),
+        ("DELETE", &item.delete),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+/// Adds to each operation who may do it and every problem that it can answer with.
+pub fn complete(mut document: OpenApi) -> OpenApi {
+    let components = document.components.get_or_insert_default();
+    components.schemas.insert("Problem".to_owned(), ProblemBody::schema());
+    components.schemas.insert("ProblemFault".to_owned(), Fault::schema());
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A key (`pt_…`) or a token of the configured issuer"))
+        .build();
+    components.security_schemes.insert("bearer".to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
+    for (path, item) in &mut document.paths.paths {
+        let methods = [
+            ("GET", &mut item.get),
+            ("POST", &mut item.post),
+            ("PUT", &mut item.put),
+            ("PATCH", &mut item.patch),
+            ("DELETE", &mut item.delete),
+        ];
+        for (method, operation) in methods {
+            if let Some(operation) = operation {
+                add_access(operation, method, path);
+            }
+        }
+    }
+    document
+}
+
+fn add_access(operation: &mut Operation, method: &str, path: &str) {
+    let Some((access, brand)) = access::row(method, path) else { return };
+    let roles: Vec<&str> = access.roles().iter().map(|role| role.as_str()).collect();
+    let extensions = operation.extensions.get_or_insert_default();
+    extensions.insert("x-roles".to_owned(), json!(roles));
+    extensions.insert("x-brand-scoped".to_owned(), json!(brand == Brand::Own));
+    let mut kinds = vec![Kind::InvalidQuery, Kind::Internal, Kind::Timeout];
+    if access != Access::Public {
+        operation.security = Some(vec![SecurityRequirement::new::<_, _, &str>("bearer", [])]);
+        kinds.extend([
+            Kind::Unauthenticated,
+            Kind::Forbidden,
+            Kind::TooManyRequests,
+            Kind::Unavailable,
+        ]);
+    }
+    if path.contains('{') {
+        kinds.push(Kind::NotFound);
+    }
+    if matches!(method, "POST" | "PUT") {
+        kinds.extend([
+            Kind::InvalidHeader,
+            Kind::BodyTooLarge,
+            Kind::UnsupportedMediaType,
+            Kind::InvalidBody,
+            Kind::NotFound,
+            Kind::Refused,
+        ]);
+    }
+    if method == "POST" {
+        kinds.extend([Kind::IdempotencyKeyInUse, Kind::IdempotencyKeyReused]);
+        add_idempotency_key(operation);
+    }
+    for kind in kinds {
+        let status = kind.status().as_str().to_owned();
+        let responses = &mut operation.responses.responses;
+        let name = format!("`{}`", kind.name());
+        match responses.get_mut(&status) {
+            Some(RefOr::T(response)) if response.description.starts_with('`') => {
+                response.description = format!("{}, {name}", response.description);
+            }
+            Some(_) => {}
+            None => {
+                responses.insert(status, RefOr::T(problem(name)));
+            }
+        }
+    }
+}
+
+/// An answer that is a problem of these types.
+fn problem(names: String) -> Response {
+    let body = ContentBuilder::new()
+        .schema(Some(RefOr::Ref(Ref::from_schema_name(ProblemBody::name()))))
+        .build();
+    ResponseBuilder::new().description(names).content("application/problem+json", body).build()
+}
+
+fn add_idempotency_key(operation: &mut Operation) {
+    use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+    use utoipa::openapi::schema::{ObjectBuilder, Type};
+    let parameter = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some("Names this request: sent again it is answered again, and done once"))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255)).build()))
+        .build();
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+}

@@ -1,0 +1,86 @@
+//! The outermost layers: every answer has the id of its request, every problem is rendered, nothing takes
+//! longer than it may, and a handler that panics is a problem and not a broken connection.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::Api;
+use super::problem::{Kind, Problem};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Takes the caller's id of the request or makes one, renders problems with it, and logs the answer.
+pub async fn identified(request: Request, next: Next) -> Response {
+    let id = given_id(&request).unwrap_or_else(made_id);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let mut rendered = problem.render(&id);
+        // What other layers have said of it, such as how many requests are left.
+        for (name, value) in response.headers() {
+            if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+                rendered.headers_mut().insert(name.clone(), value.clone());
+            }
+        }
+        response = rendered;
+    }
+    let status = response.status().as_u16();
+    tracing::debug!(request_id = id, %method, path, status, "answered");
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    if path.starts_with("/v1/") {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if path.starts_with("/docs") {
+        // The pages of the documentation carry their scripts and nothing from elsewhere.
+        const OWN: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
+            frame-ancestors 'none'";
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(OWN));
+    }
+    response
+}
+
+/// An id that the caller gave: 1 to 100 letters, digits and hyphens.
+fn given_id(request: &Request) -> Option<String> {
+    let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
+    let is_plain = (1..=100).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    is_plain.then(|| id.to_owned())
+}
+
+fn made_id() -> String {
+    let mut bytes = [0; 8];
+    // Without random bytes the id names less, and nothing else depends on it.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    format!("req-{:016x}", u64::from_be_bytes(bytes))
+}
+
+/// Runs the rest in a task of its own, within the time that a request may take. The task goes on when the
+/// client is gone or the time is over, so that no transaction is ended half-way; reads have the same limit
+/// in the database.
+pub async fn in_time(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let task = tokio::spawn(next.run(request));
+    match tokio::time::timeout(api.config().request_timeout, task).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => Problem::internal(&error).into_response(),
+        Err(_) => {
+            let detail = format!("after {} ms", api.config().request_timeout.as_millis());
+            Problem::new(Kind::Timeout, detail).into_response()
+        }
+    }
+}
+
+pub async fn no_such_path() -> Problem {
+    Problem::not_found("such path")
+}
+
+pub async fn no_such_method(method: Method) -> Problem {
+    Problem::new(Kind::MethodNotAllowed, format!("{method} is not one of this path's methods"))
+}

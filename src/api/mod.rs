@@ -1,0 +1,162 @@
+//! The API: usage, invoices and what may be done to them, over HTTP.
+//!
+//! A request passes `edge` (its id, problems, time), `caller` (who it is), `access` (may they), `limiter`,
+//! `once` (Idempotency-Key) and then its handler, one file a resource. Handlers run in a task of their own,
+//! so that a client that goes away never ends a transaction half-way. Whoever belongs to a brand reads under
+//! a role of the database that sees that brand alone.
+
+mod access;
+mod activity;
+mod amount;
+mod brands;
+mod caller;
+mod description;
+mod edge;
+mod keys;
+mod limiter;
+mod listener;
+mod once;
+mod page;
+mod problem;
+mod pulse;
+mod stream;
+mod usage;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use sqlx::PgTransaction;
+use tower_http::compression::CompressionLayer;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::store::due::Terms;
+use crate::store::{Store, reading};
+use crate::telemetry::health::Health;
+use access::Operation;
+use caller::Caller;
+use limiter::Limiter;
+pub use listener::Tls;
+use problem::Problem;
+
+/// What the API needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    pub connections_max: u32,
+    pub body_bytes_max: usize,
+    pub request_timeout: Duration,
+    pub page_rows_max: u32,
+    pub requests_per_second: u32,
+    pub requests_burst: u32,
+    pub terms: Terms,
+}
+
+/// Certificates and key, in PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What all handlers share.
+#[derive(Clone)]
+pub struct Api {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    store: Store,
+    health: Arc<Health>,
+    operations: HashMap<(String, String), Operation>,
+    limiter: Limiter,
+}
+
+impl Api {
+    fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// A snapshot that shows what the caller may see.
+    async fn read(&self, caller: &Caller) -> Result<PgTransaction<'static>, Problem> {
+        let timeout = self.inner.config.request_timeout;
+        Ok(reading::begin(&self.inner.store, caller.brand_no(), timeout).await?)
+    }
+}
+
+/// A listener that is open, and what it serves.
+pub struct Server {
+    listener: tokio::net::TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Opens the listener. `store` must be the API's own, so that requests never take the engine's
+    /// connections.
+    ///
+    /// # Errors
+    /// If the address cannot be opened, or a file of TLS cannot be read.
+    pub async fn open(config: Config, store: Store, health: Arc<Health>) -> anyhow::Result<Self> {
+        let tls = config.tls.as_ref().map(Tls::read).transpose()?;
+        let listener = tokio::net::TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("api.listen {} cannot be opened", config.listen))?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, tls, router: router(config, store, health), address })
+    }
+
+    /// Serves until the task is dropped.
+    ///
+    /// # Errors
+    /// If the listener breaks.
+    pub async fn serve(self) -> std::io::Result<()> {
+        match self.tls {
+            Some(tls) => axum::serve(tls.listen(self.listener), self.router).await,
+            None => axum::serve(self.listener, self.router).await,
+        }
+    }
+}
+
+fn router(config: Config, store: Store, health: Arc<Health>) -> Router {
+    let (routes, document) = description::routes().split_for_parts();
+    let document = description::complete(document);
+    let limiter = Limiter::new(config.requests_per_second, config.requests_burst);
+    let operations = access::operations(&document);
+    let body_bytes_max = config.body_bytes_max;
+    let api = Api { inner: Arc::new(Inner { config, store, health, operations, limiter }) };
+    let docs = SwaggerUi::new("/docs").url("/openapi.json", document);
+    routes
+        .layer(from_fn_with_state(api.clone(), once::once))
+        .layer(from_fn_with_state(api.clone(), access::admit))
+        .merge(docs)
+        .fallback(edge::no_such_path)
+        .method_not_allowed_fallback(edge::no_such_method)
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(CompressionLayer::new().gzip(true))
+        .layer(from_fn_with_state(api.clone(), edge::in_time))
+        .layer(from_fn(edge::identified))
+        .with_state(api)
+}
+
+/// The OpenAPI document, as it is served.
+///
+/// # Panics
+/// Never: the document is plain data.
+pub fn openapi() -> String {
+    let (_, document) = description::routes().split_for_parts();
+    description::complete(document).to_pretty_json().expect("the document is plain data")
+}

@@ -1,0 +1,114 @@
+//! Idempotency-Key: a POST that is sent again is answered as the first time, and not done again.
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use billing::hash::Hash;
+
+use super::Api;
+use super::caller::Caller;
+use super::problem::{Kind, Problem};
+use crate::store::idempotency::{self, Known};
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Longer answers are not kept; those of POSTs are short.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// An answer that must not be kept, since it holds a secret.
+#[derive(Clone, Copy, Debug)]
+pub struct Secret;
+
+/// Does a POST once, if it carries a key.
+pub async fn once(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let (Some(value), Some(caller), &Method::POST) =
+        (request.headers().get(KEY).cloned(), caller, request.method())
+    else {
+        return next.run(request).await;
+    };
+    match answer(&api, &caller, &value, request, next).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn answer(
+    api: &Api,
+    caller: &Caller,
+    value: &HeaderValue,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let key = key_of(value)?;
+    let (parts, body) = request.into_parts();
+    let bytes = to_bytes(body, api.config().body_bytes_max)
+        .await
+        .map_err(|_| Problem::new(Kind::BodyTooLarge, "the body is longer than it may be"))?;
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    let hash =
+        Hash::of(&[parts.method.as_str().as_bytes(), b" ", target.as_bytes(), b"\n", &bytes]);
+    let pool = &api.store().pool;
+    match idempotency::begin(pool, &caller.id, key, hash).await? {
+        Known::First => {}
+        Known::Running => {
+            let detail = "the first request under this key is not answered yet";
+            return Err(Problem::new(Kind::IdempotencyKeyInUse, detail));
+        }
+        Known::Other => {
+            let detail = "another request was sent under this key";
+            return Err(Problem::new(Kind::IdempotencyKeyReused, detail));
+        }
+        Known::Answered { status, answer: Some(answer) } => return Ok(again(status, answer)),
+        Known::Answered { answer: None, .. } => {
+            let detail = "it was done; its answer held a secret and was shown once";
+            return Err(Problem::new(Kind::IdempotencyAnswerNotKept, detail));
+        }
+    }
+    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+    keep(api, caller, key, response).await
+}
+
+/// 1 to 255 visible characters.
+fn key_of(value: &HeaderValue) -> Result<&str, Problem> {
+    let key = value.to_str().ok().map(|key| key.trim_matches('"'));
+    key.filter(|key| (1..=255).contains(&key.len())).ok_or_else(|| {
+        let detail = "Idempotency-Key has 1 to 255 visible ASCII characters";
+        Problem::new(Kind::InvalidHeader, detail)
+    })
+}
+
+/// Keeps what was done. What was refused or has failed did nothing, and may be sent again.
+async fn keep(
+    api: &Api,
+    caller: &Caller,
+    key: &str,
+    response: Response,
+) -> Result<Response, Problem> {
+    let pool = &api.store().pool;
+    if !response.status().is_success() {
+        idempotency::forget(pool, &caller.id, key).await?;
+        return Ok(response);
+    }
+    let status = response.status().as_u16();
+    let is_secret = response.extensions().get::<Secret>().is_some();
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, ANSWER_BYTES_MAX).await.unwrap_or_default();
+    let kept = (!is_secret).then_some(&*bytes);
+    // It is done, whether or not that can be noted now.
+    if let Err(error) = idempotency::keep(pool, &caller.id, key, status, kept).await {
+        tracing::warn!(%error, "an answer was not kept under its Idempotency-Key");
+    }
+    Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+fn again(status: u16, answer: Vec<u8>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (REPLAYED, HeaderValue::from_static("true")),
+    ];
+    (status, headers, Bytes::from(answer)).into_response()
+}

@@ -1,0 +1,110 @@
+//! Answers that are kept under a caller's Idempotency-Key, so that what is sent again is not done again.
+
+use billing::hash::Hash;
+use sqlx::{FromRow, PgPool};
+
+use super::Error;
+
+/// Older ones are forgotten.
+const KEPT: &str = "30 days";
+/// A first request that has not answered for so long never will: its process is gone.
+const ABANDONED: &str = "10 minutes";
+
+/// What is known under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing: the request is the first, and is noted.
+    First,
+    /// The first one is at work.
+    Running,
+    /// The first one was another request.
+    Other,
+    /// The first one's answer; `None` where it was not kept.
+    Answered { status: u16, answer: Option<Vec<u8>> },
+}
+
+#[derive(FromRow)]
+struct Row {
+    request_hash: Vec<u8>,
+    status: Option<i16>,
+    answer: Option<Vec<u8>>,
+}
+
+/// Notes a request under the caller's key, or says what became of the first one.
+///
+/// # Errors
+/// If the database is away.
+pub async fn begin(pool: &PgPool, caller: &str, key: &str, request: Hash) -> Result<Known, Error> {
+    // The intervals are constants of this file.
+    let forget = format!(
+        "delete from idempotency_key where (caller = $1 and key = $2 and status is null \
+            and began_at < now() - interval '{ABANDONED}') \
+         or (caller, key) in (select caller, key from idempotency_key \
+            where began_at < now() - interval '{KEPT}' order by began_at limit 10)"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(forget)).bind(caller).bind(key).execute(pool).await?;
+    let first = sqlx::query(
+        "insert into idempotency_key (caller, key, request_hash) values ($1, $2, $3) \
+         on conflict do nothing",
+    )
+    .bind(caller)
+    .bind(key)
+    .bind(request.as_bytes().as_slice())
+    .execute(pool)
+    .await?;
+    if first.rows_affected() == 1 {
+        return Ok(Known::First);
+    }
+    let row: Option<Row> = sqlx::query_as(
+        "select request_hash, status, answer from idempotency_key where caller = $1 and key = $2",
+    )
+    .bind(caller)
+    .bind(key)
+    .fetch_optional(pool)
+    .await?;
+    Ok(match row {
+        // The first one has just failed and taken its note back.
+        None => Known::Running,
+        Some(row) if row.request_hash != request.as_bytes() => Known::Other,
+        Some(Row { status: None, .. }) => Known::Running,
+        Some(Row { status: Some(status), answer, .. }) => {
+            Known::Answered { status: status.unsigned_abs(), answer }
+        }
+    })
+}
+
+/// Keeps the answer.
+///
+/// # Errors
+/// If the database is away.
+pub async fn keep(
+    pool: &PgPool,
+    caller: &str,
+    key: &str,
+    status: u16,
+    answer: Option<&[u8]>,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update idempotency_key set status = $3, answer = $4 where caller = $1 and key = $2",
+    )
+    .bind(caller)
+    .bind(key)
+    .bind(status.cast_signed())
+    .bind(answer)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Takes the note of a request back that came to nothing, so that it can be sent again.
+///
+/// # Errors
+/// If the database is away.
+pub async fn forget(pool: &PgPool, caller: &str, key: &str) -> Result<(), Error> {
+    sqlx::query("delete from idempotency_key where caller = $1 and key = $2 and status is null")
+        .bind(caller)
+        .bind(key)
+        .execute(pool)
+        .await?;
+    Ok(())
+}

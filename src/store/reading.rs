@@ -1,0 +1,33 @@
+//! Transactions in which the API reads: a snapshot, with a limit in time, and for a caller who belongs to a
+//! brand under a role that sees the rows of that brand alone.
+
+use std::time::Duration;
+
+use sqlx::{PgTransaction, Postgres};
+
+use super::{Error, Store};
+
+/// Begins a read-only snapshot. With a brand's number only its rows can be seen, whatever is asked.
+///
+/// # Errors
+/// If the database is away.
+pub async fn begin(
+    store: &Store,
+    brand_no: Option<i32>,
+    timeout: Duration,
+) -> Result<PgTransaction<'static>, Error> {
+    let mut transaction: sqlx::Transaction<'static, Postgres> =
+        store.pool.begin_with("begin isolation level repeatable read read only").await?;
+    // Local to the transaction: whoever takes the connection next starts as the login again.
+    sqlx::query(
+        "select set_config('statement_timeout', $1, true), set_config('prooftally.brand', $2, true)",
+    )
+    .bind(timeout.as_millis().to_string())
+    .bind(brand_no.map_or_else(String::new, |no| no.to_string()))
+    .execute(&mut *transaction)
+    .await?;
+    if brand_no.is_some() {
+        sqlx::query("set local role prooftally_brand").execute(&mut *transaction).await?;
+    }
+    Ok(transaction)
+}

@@ -1,0 +1,154 @@
+//! What is true of every answer: ids, limits, problems, and what is served beside the resources.
+
+use std::time::Duration;
+
+use expect_test::expect_file;
+use serde_json::{Value, json};
+
+use super::Desk;
+use super::client::Client;
+use crate::harness::{World, wait_for};
+
+#[test]
+fn the_document_is_the_one_in_the_repository() {
+    let document = prooftally::api::openapi();
+    expect_file!["../../../docs/api/openapi.json"].assert_eq(&format!("{document}\n"));
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = format!("{method} {path}");
+            assert!(operation["summary"].is_string(), "{name} has no summary");
+            assert!(operation["x-roles"].is_array(), "{name} has no row in src/api/access.rs");
+            let answers = operation["responses"].as_object().unwrap();
+            assert!(answers.keys().any(|status| status.starts_with('2')), "{name}");
+            assert!(answers.contains_key("500"), "{name} does not say its problems");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_served_beside_the_resources() {
+    let desk = Desk::new().await;
+    let anybody = desk.anybody();
+    assert_eq!(anybody.get("/livez").await.text(), "alive\n");
+    let ready = wait_for("the engine is ready", async || {
+        let answer = anybody.get("/readyz").await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(ready.json()["ready"], true);
+    assert_eq!(anybody.get("/version").await.ok()["name"], "prooftally");
+    let served: Value = anybody.get("/openapi.json").await.json();
+    assert_eq!(served, serde_json::from_str::<Value>(&prooftally::api::openapi()).unwrap());
+    let docs = anybody.get("/docs/").await;
+    assert_eq!(docs.status, 200, "{}", docs.text());
+    assert!(
+        !docs.text().contains("//cdn") && !docs.text().contains("src=\"http"),
+        "{}",
+        docs.text()
+    );
+    assert!(docs.headers["content-security-policy"].starts_with("default-src 'self'"));
+
+    let types = anybody.get("/problems").await.ok();
+    for row in types.as_array().unwrap() {
+        let path = row["type"].as_str().unwrap();
+        let page = anybody.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.text().starts_with(&format!("# {}\n", row["title"].as_str().unwrap())));
+        let file = format!("docs{path}.md");
+        assert_eq!(std::fs::read_to_string(file).unwrap(), page.text());
+    }
+    let pages = std::fs::read_dir("docs/problems").unwrap().count();
+    assert_eq!(pages, types.as_array().unwrap().len(), "a page without a type");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_refusal_is_a_problem_with_the_request_s_id() {
+    let world = World::configured(|config| {
+        config.api.body_bytes_max = 2_048;
+        config.api.requests_per_second = 1;
+        config.api.requests_burst = 20;
+    })
+    .await;
+    let desk = Desk::in_world(world).await;
+    let admin = desk.client("admin", None);
+    let id = admin.send("GET", "/v1/me", &[("x-request-id", "mine-1")], None).await;
+    assert_eq!(id.headers["x-request-id"], "mine-1");
+    let injected = admin.send("GET", "/nowhere", &[("x-request-id", "a<b>")], None).await;
+    assert!(injected.headers["x-request-id"].starts_with("req-"));
+    assert_eq!(injected.problem(), "not-found");
+    assert_eq!(desk.anybody().get("/v1/me").await.problem(), "unauthenticated");
+    let bad = Client::new(desk.address(), "pt_000000000000_0' or '1'='1");
+    assert_eq!(bad.get("/v1/me").await.problem(), "unauthenticated");
+    assert_eq!(admin.get("/v1/me?colour=red").await.problem(), "invalid-query");
+    assert_eq!(admin.get("/v1/brands?limit=1&limit=2").await.problem(), "invalid-query");
+    assert_eq!(admin.get("/v1/brands?limit=999999").await.problem(), "invalid-query");
+    assert_eq!(admin.get("/v1/keys?starting_after=x").await.problem(), "invalid-query");
+    let method = admin.send("DELETE", "/v1/brands", &[], None).await;
+    assert_eq!(method.problem(), "method-not-allowed");
+    let body = |text: &str| Some(text.to_owned());
+    let post = async |text: &str| admin.send("POST", "/v1/keys", &[], body(text)).await.problem();
+    assert_eq!(post("{").await, "invalid-body");
+    assert_eq!(post(r#"{"name": "x", "role": "finance", "admin": true}"#).await, "invalid-body");
+    assert_eq!(post(r#"{"name": "x", "role": "emperor"}"#).await, "invalid-body");
+    assert_eq!(post(&format!("\"{}\"", "x".repeat(3_000))).await, "body-too-large");
+    let long = "k".repeat(256);
+    let key = admin.send("POST", "/v1/keys", &[("idempotency-key", &long)], body("{}")).await;
+    assert_eq!(key.problem(), "invalid-header");
+    let form = Client { address: admin.address, key: admin.key.clone() };
+    let plain = form.send("POST", "/v1/keys", &[], None).await;
+    assert_eq!(plain.problem(), "unsupported-media-type");
+    let limited = wait_for("the limit is reached", async || {
+        let answer = admin.get("/v1/me").await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(limited.problem(), "too-many-requests");
+    assert_eq!(limited.headers["ratelimit-remaining"], "0");
+    assert_eq!(limited.headers["ratelimit-limit"], "20");
+    assert_eq!(limited.headers["retry-after"], "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_database_it_says_so_and_when_to_come_back() {
+    let world = World::with_own_postgres().await;
+    let mut desk = Desk::in_world(world).await;
+    let admin = desk.client("admin", None);
+    admin.get("/v1/brands").await.ok();
+    let crate::harness::Postgresql::Own(postgres) = &mut desk.world.postgres else {
+        unreachable!("it has its own")
+    };
+    postgres.stop().expect("it stops");
+    let away = admin.get("/v1/brands").await;
+    assert_eq!(away.status, 503, "{}", away.text());
+    assert_eq!(away.problem(), "unavailable");
+    assert_eq!(away.headers["retry-after"], "5");
+    assert_eq!(desk.anybody().get("/livez").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_answers_are_compressed_if_the_client_takes_it() {
+    let desk = Desk::new().await;
+    let plain = desk.anybody().get("/openapi.json").await;
+    let packed =
+        desk.anybody().send("GET", "/openapi.json", &[("accept-encoding", "gzip")], None).await;
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    assert!(packed.body.len() * 4 < plain.body.len());
+    assert_eq!(packed.body[..2], [0x1f, 0x8b]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_takes_too_long_is_ended_and_said() {
+    let world = World::configured(|config| config.api.request_timeout_ms = 300).await;
+    let desk = Desk::in_world(world).await;
+    let admin = desk.client("admin", None);
+    let mut lock = desk.world.pool().begin().await.unwrap();
+    sqlx::query("lock table activity in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let late = admin.get("/v1/activity").await;
+    let name = late.problem();
+    assert!(["timeout", "unavailable"].contains(&name.as_str()), "{name}");
+    lock.rollback().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), admin.get("/v1/activity")).await.unwrap().ok();
+    assert_eq!(json!(admin.get("/v1/activity").await.status), 200);
+}
