@@ -176,6 +176,8 @@ begin
         grant usage on schema public to prooftally_brand;
         -- How far the ledger is, and the names that its numbers stand for.
         grant select on cursor, predicate, segment to prooftally_brand;
+        -- These look as who asks, so they show what the tables below do.
+        grant select on document_now, assignment_now, waiver_now to prooftally_brand;
     end if;
     foreach of_table in array array['brand', 'ledger', 'usage_day', 'disposition', 'parked_event',
         'conflict', 'correction', 'assignment', 'assignment_end', 'waiver', 'waiver_withdrawal',

@@ -17,7 +17,7 @@ use crate::store::activity::{self, Act, Filter};
 pub struct Activity {
     activity_no: i64,
     made_at: DateTime<Utc>,
-    /// A key, a token's subject, a user of the machine, or the engine.
+    /// A key, a user of the machine, or the engine.
     #[schema(example = "key 1 (finance team)")]
     made_by: String,
     /// What changed, as the database names it.

@@ -1,11 +1,11 @@
 //! Numbers as the API writes them: exact decimals in strings, since JSON's own are floats to many readers.
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 /// An amount of money, a rate or a quantity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(value_type = String, pattern = r"^-?[0-9]+(\.[0-9]+)?$", example = "386.42")]
 #[serde(transparent)]
 pub struct Exact(String);

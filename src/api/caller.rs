@@ -1,4 +1,4 @@
-//! Who calls: the holder of a key, or of a token.
+//! Who calls: the holder of a key.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -51,7 +51,7 @@ pub fn no_brand(brand: &str) -> Problem {
 /// If that cannot be said, always in the same words.
 pub async fn identify(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
     let unknown = || {
-        let detail = "send `Authorization: Bearer` with a key or token that holds";
+        let detail = "send `Authorization: Bearer` with a key that holds";
         Problem::new(Kind::Unauthenticated, detail)
     };
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

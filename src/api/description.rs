@@ -14,7 +14,10 @@ use utoipa_axum::routes;
 
 use super::access::{self, Access, Brand};
 use super::problem::{Fault, Kind, ProblemBody};
-use super::{Api, activity, brands, keys, pulse, usage};
+use super::{
+    Api, activity, assignments, brands, conflicts, gaps, invoices, keys, pulse, receipts,
+    rejections, reports, usage,
+};
 
 const ABOUT: &str = "Usage, prices, invoices and their evidence. Amounts and quantities are strings; times are \
     RFC 3339 in UTC; ranges of days are half-open. Every answer that is not a success is a problem \
@@ -40,6 +43,20 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(brands::profile))
         .routes(routes!(brands::taxes))
         .routes(routes!(usage::query))
+        .routes(routes!(assignments::list))
+        .routes(routes!(assignments::coverage))
+        .routes(routes!(invoices::list))
+        .routes(routes!(invoices::get))
+        .routes(routes!(invoices::document))
+        .routes(routes!(invoices::receipts))
+        .routes(routes!(invoices::events))
+        .routes(routes!(invoices::credit_notes))
+        .routes(routes!(receipts::get))
+        .routes(routes!(receipts::proof))
+        .routes(routes!(rejections::list))
+        .routes(routes!(conflicts::list))
+        .routes(routes!(gaps::list))
+        .routes(routes!(reports::tax_summary))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(activity::list))
@@ -65,7 +82,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
     components.schemas.insert("ProblemFault".to_owned(), Fault::schema());
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A key (`pt_…`) or a token of the configured issuer"))
+        .description(Some("A key (`pt_…`)"))
         .build();
     components.security_schemes.insert("bearer".to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
     for (path, item) in &mut document.paths.paths {

@@ -5,13 +5,19 @@
 //! so that a client that goes away never ends a transaction half-way. Whoever belongs to a brand reads under
 //! a role of the database that sees that brand alone.
 
+#![allow(clippy::struct_field_names, reason = "fields are called what the JSON calls them")]
+
 mod access;
 mod activity;
 mod amount;
+mod assignments;
 mod brands;
 mod caller;
+mod conflicts;
 mod description;
 mod edge;
+mod gaps;
+mod invoices;
 mod keys;
 mod limiter;
 mod listener;
@@ -19,6 +25,9 @@ mod once;
 mod page;
 mod problem;
 mod pulse;
+mod receipts;
+mod rejections;
+mod reports;
 mod stream;
 mod usage;
 

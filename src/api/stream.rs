@@ -79,9 +79,9 @@ pub fn csv_row<'a>(fields: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
             || (field.starts_with('-') && field.parse::<rust_decimal::Decimal>().is_err());
         if is_formula { format!("'{field}") } else { field.to_owned() }
     });
-    let written = writer.write_record(guarded).map(|()| writer.into_inner());
+    let written = writer.write_record(guarded);
     // Writing to memory cannot fail.
-    written.ok().and_then(Result::ok).unwrap_or_default()
+    written.ok().and_then(|()| writer.into_inner().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -174,9 +174,10 @@ async fn write(
     let result = rows(&mut snapshot, &query, &mut sink, form).await;
     // It has written nothing, and what is left of it goes with its connection's next use.
     let _ = snapshot.rollback().await;
-    match result {
-        Some(result) => sink.end(result).await,
-        None => tracing::debug!("a reader of usage has gone away"),
+    if let Some(result) = result {
+        sink.end(result).await;
+    } else {
+        tracing::debug!("a reader of usage has gone away");
     }
 }
 

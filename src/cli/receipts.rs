@@ -80,8 +80,8 @@ impl Receipts {
             Receipts::Void(void) => return void.run(store).await,
             Receipts::Prove(prove) => return prove.run(store).await,
         };
-        let counted = ledger::receipts(&store.pool, &receipt_id).await?;
-        let sightings = ledger::sightings(&store.pool, &receipt_id, SIGHTINGS_MAX).await?;
+        let counted = ledger::receipts(&store.pool, None, &receipt_id).await?;
+        let sightings = ledger::sightings(&store.pool, None, &receipt_id, SIGHTINGS_MAX).await?;
         if counted.is_empty() && sightings.is_empty() {
             let text = format!(
                 "receipt {receipt_id} was never counted; if its event was rejected, \

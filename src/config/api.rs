@@ -32,25 +32,6 @@ pub struct Api {
     /// Of one caller, lasting, and how many may come at once.
     pub requests_per_second: u32,
     pub requests_burst: u32,
-    pub oidc: Oidc,
-}
-
-/// Bearer tokens of an identity provider. Off while `issuer` is empty.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Oidc {
-    /// The `iss` of its tokens.
-    pub issuer: String,
-    /// What their `aud` must name.
-    pub audience: String,
-    /// Where its public keys are.
-    pub jwks_url: String,
-    /// Where roles stand, as names that are joined by dots.
-    pub roles_claim: String,
-    /// A role is this and the name of ours.
-    pub role_prefix: String,
-    /// Where the brand stands of a caller who belongs to one.
-    pub brand_claim: String,
 }
 
 impl Default for Api {
@@ -67,30 +48,13 @@ impl Default for Api {
             page_rows_max: 200,
             requests_per_second: 50,
             requests_burst: 100,
-            oidc: Oidc::default(),
-        }
-    }
-}
-
-impl Default for Oidc {
-    fn default() -> Self {
-        Self {
-            issuer: String::new(),
-            audience: String::new(),
-            jwks_url: String::new(),
-            roles_claim: "realm_access.roles".to_owned(),
-            role_prefix: "prooftally_".to_owned(),
-            brand_claim: "organization_id".to_owned(),
         }
     }
 }
 
 /// What does not go together.
 pub(super) fn contradictions(config: &Config) -> Vec<Problem> {
-    [certificate_has_key(config), is_not_open(config), tokens_are_checked(config)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [certificate_has_key(config), is_not_open(config)].into_iter().flatten().collect()
 }
 
 fn certificate_has_key(config: &Config) -> Option<Problem> {
@@ -121,16 +85,5 @@ fn is_not_open(config: &Config) -> Option<Problem> {
              `api.plain_http` if what stands before it does TLS",
             api.listen
         ),
-    })
-}
-
-fn tokens_are_checked(config: &Config) -> Option<Problem> {
-    let oidc = &config.api.oidc;
-    let set = [&oidc.issuer, &oidc.audience, &oidc.jwks_url].map(|text| !text.is_empty());
-    (set.contains(&true) && set.contains(&false)).then(|| Problem::Contradiction {
-        keys: &["api.oidc.issuer", "api.oidc.audience", "api.oidc.jwks_url"],
-        why: "`api.oidc.issuer`, `api.oidc.audience` and `api.oidc.jwks_url` go together: a token is \
-              only as good as all three checks"
-            .to_owned(),
     })
 }

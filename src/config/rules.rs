@@ -109,12 +109,6 @@ pub(super) static RULES: &[(&str, Rule)] = &[
     ("api.page_rows_max", Rule::Integer(1, 10_000)),
     ("api.requests_per_second", Rule::Integer(1, 100_000)),
     ("api.requests_burst", Rule::Integer(1, 100_000)),
-    ("api.oidc.issuer", Rule::Text(LINE)),
-    ("api.oidc.audience", Rule::Text(LINE)),
-    ("api.oidc.jwks_url", Rule::Text(WEB_URL)),
-    ("api.oidc.roles_claim", Rule::Text(CLAIM)),
-    ("api.oidc.role_prefix", Rule::Text(LINE)),
-    ("api.oidc.brand_claim", Rule::Text(CLAIM)),
     ("admin.listen", Rule::Text(ADDRESS)),
     ("admin.metrics_brands_max", Rule::Integer(0, 100_000)),
     ("telemetry.log_format", Rule::OneOf(&["text", "json"])),
@@ -174,29 +168,6 @@ const PLAN: Form = Form {
 const ADDRESS: Form = Form {
     must: "an IP address and a port, such as 127.0.0.1:9464 or [::]:9464",
     holds: |text| text.parse::<SocketAddr>().is_ok(),
-};
-const LINE: Form = Form {
-    must: "at most 500 characters of one line, or empty",
-    holds: |text| text.len() <= 500 && is_plain(text),
-};
-const WEB_URL: Form = Form {
-    must: "a URL that begins with https:// (or http:// on loopback), or empty",
-    holds: |text| {
-        is_plain(text)
-            && (text.is_empty()
-                || text.starts_with("https://")
-                || ["http://127.0.0.1", "http://[::1]", "http://localhost"]
-                    .iter()
-                    .any(|s| text.starts_with(s)))
-    },
-};
-const CLAIM: Form = Form {
-    must: "names of a token's claims, joined by dots, such as realm_access.roles",
-    holds: |text| {
-        (1..=200).contains(&text.len())
-            && is_plain(text)
-            && text.split('.').all(|name| !name.is_empty())
-    },
 };
 const FILTER: Form = Form {
     must: "a list of levels, such as info or info,prooftally::bus=debug",

@@ -22,7 +22,7 @@ use crate::bus::streams;
 use crate::store::backoff::Backoff;
 use crate::store::cursor::Cursor;
 use crate::store::lock::{EngineLock, KeptLock};
-use crate::store::{self, Store, brands, corrections, cursor, keys, segments};
+use crate::store::{self, Store, brands, corrections, cursor, keys, sealing, segments};
 use crate::telemetry::health::Component;
 
 /// What a life finds in the database.
@@ -256,11 +256,22 @@ async fn load_keys(
     let mut connection = store.connect().await?;
     let (mut rows, mut doubles) = (archive.entries_sealed(), 0);
     for segment in archive.unsealed().into_iter().chain([open]) {
+        let mut loaded = 0;
         keys::load(&mut connection, segment, cursor.entry, |key| {
-            rows += 1;
+            loaded += 1;
             doubles += i64::from(!keys.add(key));
         })
         .await?;
+        let mut bounds = segments::entries_of(segment, entries);
+        bounds.end = bounds.end.min(cursor.entry + 1);
+        let expected = sealing::receipts_among(&mut connection, bounds).await?;
+        if loaded != expected {
+            return Err(store::Error::Corrupt(format!(
+                "segment {segment} of the ledger has {loaded} receipts and must have {expected}: run \
+                 `prooftally audit`"
+            )));
+        }
+        rows += loaded;
     }
     let expected = cursor.totals.counted + cursor.totals.counted_later;
     if rows != expected {

@@ -63,10 +63,9 @@ pub async fn begin(pool: &PgPool, caller: &str, key: &str, request: Hash) -> Res
     .fetch_optional(pool)
     .await?;
     Ok(match row {
-        // The first one has just failed and taken its note back.
-        None => Known::Running,
         Some(row) if row.request_hash != request.as_bytes() => Known::Other,
-        Some(Row { status: None, .. }) => Known::Running,
+        // Without a row the first one has just failed and taken its note back.
+        None | Some(Row { status: None, .. }) => Known::Running,
         Some(Row { status: Some(status), answer, .. }) => {
             Known::Answered { status: status.unsigned_abs(), answer }
         }

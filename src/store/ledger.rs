@@ -4,7 +4,7 @@ use billing::ids::Predicate;
 use billing::receipt::{Content, ReceiptKey};
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
-use sqlx::{Connection, FromRow, PgConnection, PgPool};
+use sqlx::{Connection, FromRow, PgConnection, PgExecutor, PgPool};
 
 use super::{Error, digests};
 
@@ -61,22 +61,88 @@ pub struct CountedReceipt {
     pub usage_day: NaiveDate,
 }
 
-/// The entries of a receipt id, one for each brand that it was counted for.
+/// The entries of a receipt id, one for each brand that it was counted for, or those of one brand.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn receipts(pool: &PgPool, receipt_id: &str) -> Result<Vec<CountedReceipt>, Error> {
+pub async fn receipts(
+    executor: impl PgExecutor<'_>,
+    brand_no: Option<i32>,
+    receipt_id: &str,
+) -> Result<Vec<CountedReceipt>, Error> {
     // The ledger's only index on the hot path is its key, so this reads the open segments whole.
     Ok(sqlx::query_as(
         "select l.entry, l.epoch, l.sequence, l.source, b.brand_id, l.receipt_id, \
             p.name || '@' || p.version as predicate, l.supplier, l.product, l.result, \
             l.verified_at, l.expires_at, l.usage_day \
          from ledger l join brand b using (brand_no) join predicate p using (predicate_no) \
-         where l.receipt_key = encode($1, 'hex')::uuid and l.receipt_id = $2 order by l.entry",
+         where l.receipt_key = encode($1, 'hex')::uuid and l.receipt_id = $2 \
+            and ($3::int is null or l.brand_no = $3) order by l.entry",
     )
     .bind(ReceiptKey::of(receipt_id).0.to_be_bytes().as_slice())
     .bind(receipt_id)
-    .fetch_all(pool)
+    .bind(brand_no)
+    .fetch_all(executor)
+    .await?)
+}
+
+/// The entries that a document's evidence is built over, by entry, after the entry `after`.
+///
+/// # Errors
+/// If the database is away.
+pub async fn behind_document(
+    executor: impl PgExecutor<'_>,
+    document_no: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<CountedReceipt>, Error> {
+    Ok(sqlx::query_as(
+        "select l.entry, l.epoch, l.sequence, l.source, b.brand_id, l.receipt_id, \
+            q.name || '@' || q.version as predicate, l.supplier, l.product, l.result, \
+            l.verified_at, l.expires_at, l.usage_day \
+         from document_period p join ledger l on l.brand_no = p.brand_no \
+            and l.usage_day >= p.period_start and l.usage_day < p.period_end \
+            and l.entry > p.after and l.entry <= p.cutoff \
+         join brand b on b.brand_no = l.brand_no join predicate q using (predicate_no) \
+         where p.document_no = $1 and l.entry > $2 order by l.entry limit $3",
+    )
+    .bind(document_no)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(executor)
+    .await?)
+}
+
+/// A document whose evidence has an entry.
+#[derive(Clone, Debug, FromRow)]
+pub struct OnDocument {
+    pub entry: i64,
+    pub document_no: i64,
+    pub number: Option<String>,
+    /// `finalized`, `voided` or `cancelled`.
+    pub state: String,
+    pub period_start: NaiveDate,
+    pub period_end: NaiveDate,
+}
+
+/// The documents whose evidence has one of `entries`, by entry, newest first.
+///
+/// # Errors
+/// If the database is away.
+pub async fn on_documents(
+    executor: impl PgExecutor<'_>,
+    entries: &[i64],
+) -> Result<Vec<OnDocument>, Error> {
+    Ok(sqlx::query_as(
+        "select l.entry, d.document_no, d.number, d.state, p.period_start, p.period_end \
+         from ledger l join document_period p on p.brand_no = l.brand_no \
+            and p.period_start <= l.usage_day and l.usage_day < p.period_end \
+            and p.after < l.entry and l.entry <= p.cutoff \
+         join document_now d using (document_no) \
+         where l.entry = any($1) order by l.entry, d.document_no desc",
+    )
+    .bind(entries)
+    .fetch_all(executor)
     .await?)
 }
 
@@ -89,23 +155,26 @@ pub struct Sighting {
     pub brand_id: Option<String>,
 }
 
-/// Where a receipt was seen again, and as what.
+/// Where a receipt was seen again, by all brands or by one, and as what.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn sightings(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
+    brand_no: Option<i32>,
     receipt_id: &str,
     limit: i64,
 ) -> Result<Vec<Sighting>, Error> {
     Ok(sqlx::query_as(
         "select d.epoch, d.first as sequence, d.kind, b.brand_id \
          from disposition d left join brand b using (brand_no) \
-         where d.receipt_key = encode($1, 'hex')::uuid order by d.epoch, d.first limit $2",
+         where d.receipt_key = encode($1, 'hex')::uuid and ($3::int is null or d.brand_no = $3) \
+         order by d.epoch, d.first limit $2",
     )
     .bind(ReceiptKey::of(receipt_id).0.to_be_bytes().as_slice())
     .bind(limit)
-    .fetch_all(pool)
+    .bind(brand_no)
+    .fetch_all(executor)
     .await?)
 }
 

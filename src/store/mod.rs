@@ -41,6 +41,7 @@ pub mod proving;
 pub mod reading;
 pub mod rejections;
 pub mod repair;
+pub mod reports;
 pub mod requests;
 pub mod sealing;
 pub mod segments;

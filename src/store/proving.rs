@@ -56,8 +56,22 @@ pub async fn prove(
 ) -> Result<Result<Found, Absent>, Error> {
     let mut snapshot =
         connection.begin_with("begin isolation level repeatable read read only").await?;
-    let Some(Counted { entry, usage_day }) = counted(&mut snapshot, brand, receipt_id).await?
-    else {
+    let found = prove_in(&mut snapshot, brand, receipt_id, name).await?;
+    snapshot.rollback().await?;
+    Ok(found)
+}
+
+/// As [`prove`], within a snapshot of the caller's.
+///
+/// # Errors
+/// As those of [`prove`].
+pub async fn prove_in(
+    snapshot: &mut PgConnection,
+    brand: &Brand,
+    receipt_id: &str,
+    name: Option<&str>,
+) -> Result<Result<Found, Absent>, Error> {
+    let Some(Counted { entry, usage_day }) = counted(snapshot, brand, receipt_id).await? else {
         return Ok(Err(Absent::NotCounted));
     };
     let behind: Option<Behind> = sqlx::query_as(
@@ -88,7 +102,7 @@ pub async fn prove(
     let days = Period::new(period_start, period_end).ok_or_else(changed)?;
     let wanted = Wanted { brand_no: brand.no, days, after, cutoff };
     let Proven { root, leaf, inclusion } =
-        evidence::prove(&mut snapshot, wanted, entry).await?.ok_or_else(changed)?;
+        evidence::prove(snapshot, wanted, entry).await?.ok_or_else(changed)?;
     let stated = document.periods.iter().find(|period| period.start == period_start);
     if stated.is_none_or(|stated| (stated.root, stated.size) != (root, inclusion.size)) {
         return Err(changed());
@@ -97,7 +111,6 @@ pub async fn prove(
     let leaf = Leaf::from_value(&value).map_err(|_| changed())?;
     let (hash, number) = (Hash::of(&[&bytes]), document.number.clone());
     let proof = Proof::new(hash, number, period_start, &leaf, inclusion).map_err(|_| changed())?;
-    snapshot.rollback().await?;
     Ok(Ok(Found { proof, document: bytes }))
 }
 

@@ -3,6 +3,8 @@
 //! A segment is sealed when it is full, so nothing is inserted into it any more and building an index
 //! waits for nobody.
 
+use std::ops::Range;
+
 use billing::receipt::ReceiptKey;
 use futures_util::{Stream, TryStreamExt};
 use sqlx::postgres::PgConnection;
@@ -250,16 +252,7 @@ pub async fn keep(connection: &mut PgConnection, fence: i64, kept: &Kept) -> Res
             .await?;
     let segment_entries = segment_entries.ok_or(Error::Stale { fence })?;
     let bounds = entries_of(kept.segment, segment_entries);
-    // Entries are dense: what is no receipt is a correction, or was moved out.
-    let others: i64 = sqlx::query_scalar(
-        "select (select count(*) from correction where entry >= $1 and entry < $2) \
-            + (select count(*) from ledger_double where entry >= $1 and entry < $2)",
-    )
-    .bind(bounds.start)
-    .bind(bounds.end)
-    .fetch_one(&mut *transaction)
-    .await?;
-    if bounds.end - bounds.start.max(1) - others != kept.entries {
+    if receipts_among(&mut *transaction, bounds).await? != kept.entries {
         return Ok(false);
     }
     sqlx::query(
@@ -276,6 +269,28 @@ pub async fn keep(connection: &mut PgConnection, fence: i64, kept: &Kept) -> Res
     .await?;
     transaction.commit().await?;
     Ok(true)
+}
+
+/// How many receipts events have counted among these entries. Entries are dense: what is no receipt is a
+/// correction, or was moved out.
+///
+/// # Errors
+/// If the database is away.
+pub async fn receipts_among(
+    executor: impl PgExecutor<'_>,
+    entries: Range<i64>,
+) -> Result<i64, Error> {
+    // The first entry is 1.
+    let start = entries.start.max(1);
+    let others: i64 = sqlx::query_scalar(
+        "select (select count(*) from correction where entry >= $1 and entry < $2) \
+            + (select count(*) from ledger_double where entry >= $1 and entry < $2)",
+    )
+    .bind(start)
+    .bind(entries.end)
+    .fetch_one(executor)
+    .await?;
+    Ok(entries.end - start - others)
 }
 
 /// Notes why a segment cannot be sealed.

@@ -1,6 +1,6 @@
 //! The API on real servers: who may do what, what is answered, and what every problem looks like.
 
-mod client;
+pub mod client;
 mod matrix;
 mod service;
 
@@ -8,13 +8,19 @@ use prooftally::engine::Engine;
 use serde_json::json;
 
 use crate::harness::World;
-use crate::metering::receipt;
 use client::Client;
 
 /// An engine with its API, and a key of each role.
 pub struct Desk {
     pub world: World,
     pub engine: Engine,
+}
+
+/// A receipt that was verified at noon of a day.
+fn receipt(id: &str, brand: &str, day: &str) -> String {
+    format!(
+        r#"{{"receiptId":"{id}","predicateId":"CERT_VALID@V1","brandId":"{brand}","supplierId":"mill","productRef":"shirt","result":true,"verifiedAt":"{day}T12:00:00Z"}}"#
+    )
 }
 
 impl Desk {
@@ -30,8 +36,7 @@ impl Desk {
 
     /// Lets receipts of brands be counted, one a brand and day.
     pub async fn count(&self, receipts: &[(&str, &str, &str)]) {
-        let events =
-            receipts.iter().map(|(id, brand, day)| receipt(id, brand).replace("2026-03-01", day));
+        let events = receipts.iter().map(|(id, brand, day)| receipt(id, brand, day));
         self.world.publish_raw("proofs.verified", events).await;
         self.world.wait_until_metered().await;
     }
@@ -181,8 +186,9 @@ async fn a_brand_sees_itself_and_the_database_sees_to_it() {
     .await
     .unwrap();
     let tables: Vec<String> = sqlx::query_scalar(
-        "select table_name::text from information_schema.columns where column_name = 'brand_no' \
-            and table_schema = 'public' and has_table_privilege(current_user, table_name::text, 'select')",
+        "select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid \
+         where a.attname = 'brand_no' and c.relnamespace = 'public'::regnamespace \
+            and c.relkind in ('r', 'p', 'v') and has_table_privilege(c.oid, 'select')",
     )
     .fetch_all(&mut *snapshot)
     .await

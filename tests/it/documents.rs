@@ -4,6 +4,7 @@
 mod cases;
 mod numbers;
 mod rules;
+mod served;
 
 use std::process::Output;
 

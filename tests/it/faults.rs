@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use fail::FailScenario;
 use prooftally::store::cursor;
@@ -60,13 +62,24 @@ async fn a_brand_that_fails_for_ever_is_parked_and_exact_once_unparked() {
     let spec = Spec { count: 20_000, brands: 100, skew: 0.0, seed: 8, ..Spec::default() };
     let first = world.publish(&spec).await;
     let brand = first.usage[0].brand.clone();
-    fail::cfg(format!("meter {brand}"), "30*off->panic(poison)").unwrap();
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let (attempts, noted) = (AtomicU32::new(0), Arc::clone(&failures));
+    let from_the_thirtieth_on = move || {
+        if attempts.fetch_add(1, Ordering::Relaxed) >= 30 {
+            noted.lock().unwrap().push(Instant::now());
+            panic!("poison");
+        }
+    };
+    fail::cfg_callback(format!("meter {brand}"), from_the_thirtieth_on).unwrap();
     let small = |config: &mut prooftally::engine::Config| config.intake.chunk_messages_max = 500;
     let engine = world.engine_with(small).await;
     world.wait_until_metered().await;
     world.assert_conserved().await;
     let parked = cursor::read(world.pool()).await.unwrap().totals.parked;
     assert!(parked > 0, "nothing was parked");
+    let failures = failures.lock().unwrap().clone();
+    assert_eq!(failures.len(), 3, "it is parked at the third failure on the same events");
+    println!("the others waited {:?} for the brand that fails", failures[2] - failures[0]);
     let others =
         |usage: &[UsageRow]| receipts_by_brand(usage.iter().filter(|row| row.brand != brand));
     assert_eq!(others(&world.usage().await), others(&first.usage));

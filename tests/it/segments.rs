@@ -171,6 +171,28 @@ async fn a_damaged_filter_is_built_anew() {
     assert_eq!(counted(&world).await, before);
 }
 
+/// Without one of its receipts it could be counted again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_lacks_a_receipt_is_not_metered_on() {
+    let world = World::new().await;
+    world.publish(&Spec { count: 900, ..spec() }).await;
+    let engine = engine(&world).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    // The total is what it should be, as far as the cursor knows.
+    sqlx::raw_sql(
+        "delete from ledger where entry = 500; \
+         update cursor set counted = counted - 1, doubled = doubled + 1",
+    )
+    .execute(world.pool())
+    .await
+    .unwrap();
+    let ended = world.prooftally(&["serve"]);
+    assert!(!ended.status.success(), "{ended:?}");
+    let log = String::from_utf8_lossy(&ended.stderr);
+    assert!(log.contains("segment 0 of the ledger has"), "{log}");
+}
+
 /// Makes the ledger count the receipt of one entry a second time, in place of another entry of the
 /// same brand.
 async fn plant_double(world: &World, first: i64, second_from: i64) -> i64 {

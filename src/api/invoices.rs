@@ -1,0 +1,282 @@
+//! Documents that were issued: invoices, adjustments and credit notes, and the receipts behind them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::amount::Exact;
+use super::brands::known;
+use super::caller::Caller;
+use super::page::{At, Listed, Page, Path, Query};
+use super::problem::Problem;
+use super::receipts::Counted;
+use crate::store::documents::{self, Filter};
+use crate::store::ledger;
+
+/// A document as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Invoice {
+    /// Counted over all documents; names one that has no number.
+    document_no: i64,
+    #[schema(example = "INV-2026-000123")]
+    number: Option<String>,
+    #[schema(example = "brand-acme")]
+    brand: String,
+    /// `invoice`, `adjustment` or `credit_note`.
+    #[schema(example = "invoice")]
+    kind: String,
+    /// `periods`, `goodwill` or `cancel`.
+    #[schema(example = "periods")]
+    cause: String,
+    /// `finalized`, `voided` or `cancelled`.
+    #[schema(example = "finalized")]
+    state: String,
+    is_delivered: bool,
+    /// Of the regular invoice that it is, if it is one: half-open.
+    period_start: Option<NaiveDate>,
+    period_end: Option<NaiveDate>,
+    #[schema(example = "EUR")]
+    currency: String,
+    issue_date: NaiveDate,
+    due_date: Option<NaiveDate>,
+    net_total: Exact,
+    tax_total: Exact,
+    total: Exact,
+    /// What is owed; not there where nothing is: on credit notes, and on what was taken back.
+    balance: Option<Balance>,
+    finalized_at: DateTime<Utc>,
+    finalized_by: String,
+}
+
+/// total - credited - paid = due.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Balance {
+    /// `unpaid`, `partly_paid`, `paid` or `written_off`.
+    #[schema(example = "unpaid")]
+    state: String,
+    credited: Exact,
+    paid: Exact,
+    due: Exact,
+}
+
+impl Invoice {
+    fn of(listed: documents::Listed) -> Result<Self, Problem> {
+        let is_owed = listed.state == "finalized" && listed.kind != "credit_note";
+        let balance = is_owed.then(|| listed.balance()).transpose()?.map(|balance| Balance {
+            state: balance.state.as_str().to_owned(),
+            credited: balance.credited.amount().into(),
+            paid: balance.paid.amount().into(),
+            due: balance.due.amount().into(),
+        });
+        Ok(Self {
+            document_no: listed.document_no,
+            number: listed.number,
+            brand: listed.brand_id,
+            kind: listed.kind,
+            cause: listed.cause,
+            state: listed.state,
+            is_delivered: listed.is_delivered,
+            period_start: listed.period_start,
+            period_end: listed.period_end,
+            currency: listed.currency,
+            issue_date: listed.issue_date,
+            due_date: listed.due_date,
+            net_total: listed.net_total.into(),
+            tax_total: listed.tax_total.into(),
+            total: listed.total.into(),
+            balance,
+            finalized_at: listed.finalized_at,
+            finalized_by: listed.finalized_by,
+        })
+    }
+}
+
+/// Which documents are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Which {
+    /// Only of this brand.
+    #[param(example = "brand-acme")]
+    brand: Option<String>,
+    /// `finalized`, `voided` or `cancelled`.
+    #[param(example = "finalized")]
+    state: Option<String>,
+    /// Only invoices of the period with this day.
+    #[param(example = "2026-09-01")]
+    day: Option<NaiveDate>,
+}
+
+async fn page(
+    api: &Api,
+    caller: &Caller,
+    at: &At,
+    which: Which,
+    credit_notes: bool,
+) -> Result<Listed<Invoice>, Problem> {
+    if let Some(state) = &which.state
+        && !["finalized", "voided", "cancelled"].contains(&state.as_str())
+    {
+        return Err(Problem::query("state is finalized, voided or cancelled"));
+    }
+    let before = at.after()?;
+    let mut snapshot = api.read(caller).await?;
+    let mut brand_no = caller.brand_no();
+    if let Some(brand) = &which.brand {
+        brand_no = Some(known(&mut snapshot, caller, brand).await?.no);
+    }
+    let filter = Filter {
+        brand_no,
+        state: which.state,
+        credit_notes: Some(credit_notes),
+        day: which.day,
+        name: None,
+        before,
+        limit: at.rows(),
+    };
+    let rows = documents::list(&mut *snapshot, &filter).await?;
+    snapshot.rollback().await?;
+    let rows: Vec<Invoice> = rows.into_iter().map(Invoice::of).collect::<Result<_, _>>()?;
+    Ok(at.page(rows, |row| row.document_no.to_string(), |row| row))
+}
+
+/// Invoices and adjustments, newest first.
+#[utoipa::path(get, path = "/v1/invoices", tag = "invoices", params(At, Which),
+    responses((status = 200, description = "A page", body = Page<Invoice>)))]
+pub async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    at: At,
+    Query(which): Query<Which>,
+) -> Result<Listed<Invoice>, Problem> {
+    page(&api, &caller, &at, which, false).await
+}
+
+/// Credit notes, newest first.
+#[utoipa::path(get, path = "/v1/credit_notes", tag = "invoices", params(At, Which),
+    responses((status = 200, description = "A page", body = Page<Invoice>)))]
+pub async fn credit_notes(
+    State(api): State<Api>,
+    caller: Caller,
+    at: At,
+    Query(which): Query<Which>,
+) -> Result<Listed<Invoice>, Problem> {
+    page(&api, &caller, &at, which, true).await
+}
+
+/// The document of this name that the caller may see.
+async fn seen(
+    snapshot: &mut PgConnection,
+    caller: &Caller,
+    name: &str,
+) -> Result<documents::Listed, Problem> {
+    let filter = Filter {
+        brand_no: caller.brand_no(),
+        name: Some(name.to_owned()),
+        limit: 1,
+        ..Filter::default()
+    };
+    let found = documents::list(snapshot, &filter).await?.pop();
+    found.ok_or_else(|| {
+        let shown: String = name.chars().take(64).collect();
+        Problem::not_found(format!("document {shown}"))
+    })
+}
+
+/// One document by its number, or by its `document_no` if it has none: an invoice or a credit note.
+#[utoipa::path(get, path = "/v1/invoices/{number}", tag = "invoices",
+    params(("number" = String, Path, example = "INV-2026-000123")),
+    responses((status = 200, description = "It", body = Invoice)))]
+pub async fn get(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> Result<Json<Invoice>, Problem> {
+    let mut snapshot = api.read(&caller).await?;
+    let listed = seen(&mut snapshot, &caller, &number).await?;
+    snapshot.rollback().await?;
+    Invoice::of(listed).map(Json)
+}
+
+/// The document itself, with its lines, taxes, parties and evidence: canonical JSON (RFC 8785), byte for
+/// byte as its hash and the next document of the brand have it.
+#[utoipa::path(get, path = "/v1/invoices/{number}/document", tag = "invoices",
+    params(("number" = String, Path, example = "INV-2026-000123")),
+    responses((status = 200, description = "Its `ETag` is the SHA-256 of the bytes", body = Object)))]
+pub async fn document(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> Result<Response, Problem> {
+    let mut snapshot = api.read(&caller).await?;
+    let listed = seen(&mut snapshot, &caller, &number).await?;
+    let body = documents::body(&mut *snapshot, listed.document_no).await?;
+    snapshot.rollback().await?;
+    let etag = format!("\"{}\"", billing::hash::Hash::of(&[&body]));
+    let headers = [(header::CONTENT_TYPE, "application/json".to_owned()), (header::ETAG, etag)];
+    Ok((headers, body).into_response())
+}
+
+/// The receipts behind a document, by entry: those that its evidence is built over. They are read from the
+/// ledger, page by page.
+#[utoipa::path(get, path = "/v1/invoices/{number}/receipts", tag = "invoices",
+    params(("number" = String, Path, example = "INV-2026-000123"), At),
+    responses((status = 200, description = "A page", body = Page<Counted>)))]
+pub async fn receipts(
+    State(api): State<Api>,
+    caller: Caller,
+    at: At,
+    Path(number): Path<String>,
+) -> Result<Listed<Counted>, Problem> {
+    let after = at.after()?.unwrap_or(0);
+    let mut snapshot = api.read(&caller).await?;
+    let listed = seen(&mut snapshot, &caller, &number).await?;
+    let rows =
+        ledger::behind_document(&mut *snapshot, listed.document_no, after, at.rows()).await?;
+    snapshot.rollback().await?;
+    Ok(at.page(rows, |row| row.entry.to_string(), Counted::from))
+}
+
+/// Something that happened to a document.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InvoiceEvent {
+    /// `sent`, `exported`, `downloaded`, `voided`, `cancelled`, `written_off` or `payment`.
+    #[schema(example = "payment")]
+    kind: String,
+    because: Option<String>,
+    made_at: DateTime<Utc>,
+    made_by: String,
+}
+
+/// What happened to a document after it was issued, oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InvoiceEvents {
+    data: Vec<InvoiceEvent>,
+}
+
+/// What happened to a document after it was issued, payments included, oldest first.
+#[utoipa::path(get, path = "/v1/invoices/{number}/events", tag = "invoices",
+    params(("number" = String, Path, example = "INV-2026-000123")),
+    responses((status = 200, description = "All of it", body = InvoiceEvents)))]
+pub async fn events(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> Result<Json<InvoiceEvents>, Problem> {
+    let mut snapshot = api.read(&caller).await?;
+    let listed = seen(&mut snapshot, &caller, &number).await?;
+    let events = documents::events(&mut *snapshot, listed.document_no).await?;
+    snapshot.rollback().await?;
+    let row = |event: documents::Event| InvoiceEvent {
+        kind: event.kind,
+        because: event.because,
+        made_at: event.made_at,
+        made_by: event.made_by,
+    };
+    Ok(Json(InvoiceEvents { data: events.into_iter().map(row).collect() }))
+}

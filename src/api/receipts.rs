@@ -1,0 +1,194 @@
+//! Single receipts: was it counted, when, for whom, and on which document.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::brands::known;
+use super::caller::Caller;
+use super::page::{Path, Query};
+use super::problem::Problem;
+use crate::store::ledger::{self, CountedReceipt, OnDocument, Sighting};
+use crate::store::proving;
+
+/// As many later sights of a receipt are shown.
+const SIGHTINGS_MAX: i64 = 20;
+
+/// An entry of the ledger.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Counted {
+    entry: i64,
+    #[schema(example = "rcpt-7f3a")]
+    receipt_id: String,
+    #[schema(example = "brand-acme")]
+    brand: String,
+    /// `counted`, `retried`, `unparked`, `resolved` (counted instead of another content) or `voided`.
+    #[schema(example = "counted")]
+    counted_as: String,
+    usage_day: NaiveDate,
+    #[schema(example = "CERT_VALID@V1")]
+    predicate: String,
+    supplier: Option<String>,
+    product: Option<String>,
+    result: Option<bool>,
+    verified_at: DateTime<Utc>,
+    /// Where it stood in the stream.
+    epoch: i32,
+    sequence: i64,
+}
+
+impl From<CountedReceipt> for Counted {
+    fn from(receipt: CountedReceipt) -> Self {
+        let counted_as = match receipt.source {
+            0 => "counted",
+            1 => "retried",
+            2 => "unparked",
+            3 => "resolved",
+            _ => "voided",
+        };
+        Self {
+            entry: receipt.entry,
+            receipt_id: receipt.receipt_id,
+            brand: receipt.brand_id,
+            counted_as: counted_as.to_owned(),
+            usage_day: receipt.usage_day,
+            predicate: receipt.predicate,
+            supplier: receipt.supplier,
+            product: receipt.product,
+            result: receipt.result,
+            verified_at: receipt.verified_at,
+            epoch: receipt.epoch,
+            sequence: receipt.sequence,
+        }
+    }
+}
+
+/// A later sight of a receipt.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SeenAgain {
+    /// `duplicate`, `conflict`, `rejected` or `parked`.
+    #[schema(example = "duplicate")]
+    seen_as: String,
+    brand: Option<String>,
+    epoch: i32,
+    sequence: i64,
+}
+
+impl From<Sighting> for SeenAgain {
+    fn from(sighting: Sighting) -> Self {
+        Self {
+            seen_as: sighting.kind,
+            brand: sighting.brand_id,
+            epoch: sighting.epoch,
+            sequence: sighting.sequence,
+        }
+    }
+}
+
+/// A document whose evidence has an entry.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BilledOn {
+    entry: i64,
+    document_no: i64,
+    #[schema(example = "INV-2026-000123")]
+    number: Option<String>,
+    /// `finalized`, `voided` or `cancelled`.
+    state: String,
+    period_start: NaiveDate,
+    period_end: NaiveDate,
+}
+
+impl From<OnDocument> for BilledOn {
+    fn from(on: OnDocument) -> Self {
+        Self {
+            entry: on.entry,
+            document_no: on.document_no,
+            number: on.number,
+            state: on.state,
+            period_start: on.period_start,
+            period_end: on.period_end,
+        }
+    }
+}
+
+/// What became of a receipt.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Receipt {
+    #[schema(example = "rcpt-7f3a")]
+    receipt_id: String,
+    /// Its entries, one for each brand that it was counted for, and those that took one back.
+    entries: Vec<Counted>,
+    /// The documents that they are on.
+    documents: Vec<BilledOn>,
+    /// Where it was seen again: the first 20.
+    seen_again: Vec<SeenAgain>,
+}
+
+fn no_receipt(receipt_id: &str) -> Problem {
+    let shown: String = receipt_id.chars().take(128).collect();
+    Problem::not_found(format!("receipt {shown}"))
+}
+
+/// What became of a receipt: was it counted, when, for whom, and on which documents.
+#[utoipa::path(get, path = "/v1/receipts/{receipt_id}", tag = "receipts",
+    params(("receipt_id" = String, Path, example = "rcpt-7f3a")),
+    responses((status = 200, description = "It", body = Receipt)))]
+pub async fn get(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(receipt_id): Path<String>,
+) -> Result<Json<Receipt>, Problem> {
+    let mut snapshot = api.read(&caller).await?;
+    let entries = ledger::receipts(&mut *snapshot, caller.brand_no(), &receipt_id).await?;
+    let again =
+        ledger::sightings(&mut *snapshot, caller.brand_no(), &receipt_id, SIGHTINGS_MAX).await?;
+    if entries.is_empty() && again.is_empty() {
+        return Err(no_receipt(&receipt_id));
+    }
+    let numbers: Vec<i64> = entries.iter().map(|entry| entry.entry).collect();
+    let documents = ledger::on_documents(&mut *snapshot, &numbers).await?;
+    snapshot.rollback().await?;
+    Ok(Json(Receipt {
+        receipt_id,
+        entries: entries.into_iter().map(Counted::from).collect(),
+        documents: documents.into_iter().map(BilledOn::from).collect(),
+        seen_again: again.into_iter().map(SeenAgain::from).collect(),
+    }))
+}
+
+/// On which document it is to be proved.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct On {
+    /// Its number; without it the newest that stands and has the receipt.
+    #[param(example = "INV-2026-000123")]
+    document: Option<String>,
+}
+
+/// The proof that a document counts a receipt, as `prooftally proofs check` reads it with the document's
+/// bytes and nothing else.
+#[utoipa::path(get, path = "/v1/brands/{brand}/receipts/{receipt_id}/proof", tag = "receipts",
+    params(("brand" = String, Path, example = "brand-acme"),
+        ("receipt_id" = String, Path, example = "rcpt-7f3a"), On),
+    responses((status = 200, description = "The proof", body = Object)))]
+pub async fn proof(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((brand, receipt_id)): Path<(String, String)>,
+    Query(on): Query<On>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let mut snapshot = api.read(&caller).await?;
+    let brand = known(&mut snapshot, &caller, &brand).await?;
+    let found =
+        proving::prove_in(&mut snapshot, &brand, &receipt_id, on.document.as_deref()).await?;
+    snapshot.rollback().await?;
+    let found = found.map_err(|why| {
+        tracing::debug!(%why, "no proof of a receipt");
+        no_receipt(&receipt_id)
+    })?;
+    let text = found.proof.to_text().map_err(|error| Problem::internal(&error))?;
+    serde_json::from_str(&text).map(Json).map_err(|error| Problem::internal(&error))
+}
