@@ -50,6 +50,7 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(invoices::document))
         .routes(routes!(invoices::receipts))
         .routes(routes!(invoices::events))
+        .routes(routes!(invoices::verify))
         .routes(routes!(invoices::credit_notes))
         .routes(routes!(receipts::get))
         .routes(routes!(receipts::proof))

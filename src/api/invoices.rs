@@ -17,7 +17,7 @@ use super::page::{At, Listed, Page, Path, Query};
 use super::problem::Problem;
 use super::receipts::Counted;
 use crate::store::documents::{self, Filter};
-use crate::store::ledger;
+use crate::store::{ledger, verification};
 
 /// A document as it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -279,4 +279,38 @@ pub async fn events(
         made_by: event.made_by,
     };
     Ok(Json(InvoiceEvents { data: events.into_iter().map(row).collect() }))
+}
+
+/// What computing a document again came to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InvoiceVerification {
+    /// True if nothing differs.
+    holds: bool,
+    /// Rows of the ledger that were hashed.
+    leaves: Exact,
+    /// What differs.
+    #[schema(example = json!([]))]
+    differences: Vec<String>,
+}
+
+/// Computes a document again from the ledger and compares it with what is stored, byte for byte.
+#[utoipa::path(get, path = "/v1/invoices/{number}/verify", tag = "invoices",
+    params(("number" = String, Path, example = "INV-2026-000123")),
+    responses((status = 200, description = "Whether it holds", body = InvoiceVerification)))]
+pub async fn verify(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> Result<Json<InvoiceVerification>, Problem> {
+    let mut snapshot = api.read(&caller).await?;
+    let listed = seen(&mut snapshot, &caller, &number).await?;
+    snapshot.rollback().await?;
+    // The snapshot of a verification is its own: it reads the brand's whole chain.
+    let mut connection = api.store().connect_to_read(api.config().request_timeout).await?;
+    let which = verification::Which::Named(listed.name());
+    let report = verification::verify(&mut connection, &which, |_| {}).await?;
+    let report = report.ok_or_else(|| Problem::not_found(format!("document {}", listed.name())))?;
+    let differences: Vec<String> = report.differences.into_iter().map(|one| one.what).collect();
+    let holds = differences.is_empty();
+    Ok(Json(InvoiceVerification { holds, leaves: report.leaves.into(), differences }))
 }

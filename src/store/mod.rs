@@ -192,6 +192,20 @@ impl Store {
         self.connect_as(lock::WRITER_NAME).await
     }
 
+    /// A connection of its own whose statements end after `timeout`, so that what nobody waits for any more
+    /// does not go on.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the database is away.
+    pub async fn connect_to_read(&self, timeout: Duration) -> Result<PgConnection, Error> {
+        let mut connection = self.connect().await?;
+        sqlx::query("select set_config('statement_timeout', $1, false)")
+            .bind(timeout.as_millis().to_string())
+            .execute(&mut connection)
+            .await?;
+        Ok(connection)
+    }
+
     /// A connection of its own that is called `name` in pg_stat_activity.
     async fn connect_as(&self, name: &str) -> Result<PgConnection, Error> {
         let options = self.options.clone().application_name(name);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use expect_test::expect_file;
 use serde_json::{Value, json};
 
 use super::Desk;
@@ -11,9 +10,12 @@ use crate::harness::{World, wait_for};
 
 #[test]
 fn the_document_is_the_one_in_the_repository() {
-    let document = prooftally::api::openapi();
-    expect_file!["../../../docs/api/openapi.json"].assert_eq(&format!("{document}\n"));
-    let document: Value = serde_json::from_str(&document).unwrap();
+    let document: Value = serde_json::from_str(&prooftally::api::openapi()).unwrap();
+    let kept = std::fs::read_to_string("docs/api/openapi.json").unwrap();
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    // As JSON: the order of what is added to an operation differs from run to run.
+    let same = kept == document;
+    assert!(same, "write it anew: prooftally openapi > docs/api/openapi.json");
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {

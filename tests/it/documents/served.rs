@@ -59,6 +59,9 @@ async fn an_invoice_and_its_receipts_are_served_to_finance_and_to_their_brand_al
         assert_eq!(proof, serde_json::from_slice::<serde_json::Value>(&proved.stdout).unwrap());
     }
 
+    let verified = books.get(&format!("/v1/invoices/{number}/verify")).await.ok();
+    assert_eq!(verified, json!({"holds": true, "leaves": "4", "differences": []}));
+    assert_eq!(own.get(&format!("/v1/invoices/{number}/verify")).await.problem(), "forbidden");
     // To another brand it is as if there were no such document and no such receipt.
     for path in ["", "/document", "/receipts"] {
         let answer = foreign.get(&format!("/v1/invoices/{number}{path}")).await;
