@@ -17,10 +17,16 @@ end
 $$;
 do $$
 begin
-    -- The owner of the schema serves the API; a superuser may take any role already.
+    -- The owner of the schema may serve the API; a superuser may take any role already.
     if exists (select from pg_roles where rolname = 'prooftally_brand')
         and not pg_has_role(current_user, 'prooftally_brand', 'member') then
         execute format('grant prooftally_brand to %I', current_user);
+    end if;
+    -- Who runs the engine serves the API.
+    if exists (select from pg_roles where rolname = 'prooftally_brand')
+        and exists (select from pg_roles where rolname = 'prooftally_app')
+        and not pg_has_role('prooftally_app', 'prooftally_brand', 'member') then
+        grant prooftally_brand to prooftally_app;
     end if;
 exception
     -- Another database of this server is migrated at the same time and has said so.
@@ -167,6 +173,9 @@ declare
     has_brand constant boolean := exists (select from pg_roles where rolname = 'prooftally_brand');
 begin
     if has_app then
+        -- Tables of a migration are given to the role by default; these are records.
+        revoke insert, update, delete on activity from prooftally_app;
+        revoke update, delete on api_key from prooftally_app;
         grant select on activity, idempotency_key to prooftally_app;
         grant select, insert on api_key to prooftally_app;
         grant update (last_used_at, revoked_at, revoked_by) on api_key to prooftally_app;
@@ -179,7 +188,7 @@ begin
         -- These look as who asks, so they show what the tables below do.
         grant select on document_now, assignment_now, waiver_now to prooftally_brand;
     end if;
-    foreach of_table in array array['brand', 'ledger', 'usage_day', 'disposition', 'parked_event',
+    foreach of_table in array array['brand', 'usage_day', 'disposition', 'parked_event',
         'conflict', 'correction', 'assignment', 'assignment_end', 'waiver', 'waiver_withdrawal',
         'brand_profile', 'brand_tax', 'plan_version', 'document', 'document_period', 'document_line',
         'document_tax', 'billed', 'document_event', 'payment', 'rejection']
@@ -205,5 +214,19 @@ begin
                 end);
         end if;
     end loop;
+end
+$$;
+
+-- The ledger is written by COPY, which a table with row-level security refuses. A brand's callers see it
+-- through a view instead that has its name and comes first on their search path.
+create schema own_rows;
+create view own_rows.ledger with (security_barrier = true) as
+    select * from public.ledger where brand_no = (select public.own_brand());
+do $$
+begin
+    if exists (select from pg_roles where rolname = 'prooftally_brand') then
+        grant usage on schema own_rows to prooftally_brand;
+        grant select on own_rows.ledger to prooftally_brand;
+    end if;
 end
 $$;

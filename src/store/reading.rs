@@ -20,7 +20,8 @@ pub async fn begin(
         store.pool.begin_with("begin isolation level repeatable read read only").await?;
     // Local to the transaction: whoever takes the connection next starts as the login again.
     sqlx::query(
-        "select set_config('statement_timeout', $1, true), set_config('prooftally.brand', $2, true)",
+        "select set_config('statement_timeout', $1, true), set_config('prooftally.brand', $2, true), \
+            set_config('search_path', case $2 when '' then 'public' else 'own_rows, public' end, true)",
     )
     .bind(timeout.as_millis().to_string())
     .bind(brand_no.map_or_else(String::new, |no| no.to_string()))
