@@ -89,6 +89,20 @@ fn periods_before_a_day_leave_out_the_one_that_begins_on_it() {
 }
 
 #[test]
+fn one_that_is_overtaken_while_it_waits_prices_no_day() {
+    let all = vec![
+        assignment(1, "basic", "2026-09-20", "2026-10-05"),
+        assignment(2, "pro", "2026-10-05", "2026-10-10"),
+        assignment(3, "basic", "2026-10-10", ""),
+    ];
+    let timeline = Timeline::new(all, &one_plan()).unwrap();
+    assert_eq!(timeline.priced(1), Some((day("2026-09-20"), Some(day("2026-11-01")))));
+    assert_eq!(timeline.priced(2), None);
+    assert_eq!(timeline.priced(3), Some((day("2026-11-01"), None)));
+    assert_eq!(timeline.reigns().count(), 2);
+}
+
+#[test]
 fn another_plan_waits_for_the_next_period() {
     check(
         &[
