@@ -187,7 +187,7 @@ async fn a_brand_sees_itself_and_the_database_sees_to_it() {
     .unwrap();
     let tables: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid \
-         where a.attname = 'brand_no' and c.relnamespace = 'public'::regnamespace \
+         where a.attname = 'brand_no' and c.relnamespace in ('public'::regnamespace, 'own_rows'::regnamespace) \
             and c.relkind in ('r', 'p', 'v') and has_table_privilege(c.oid, 'select')",
     )
     .fetch_all(&mut *snapshot)
