@@ -417,6 +417,8 @@ async fn a_mirror_of_another_stream_is_not_read() {
     world.publish_raw("other.verified", [receipt("r-other", "acme")]).await;
     wait_for_health(&engine, 503, "is to be a mirror of PROOFS, and is one of OTHER").await;
     wait_for_metric(&engine, "prooftally_stream_identity_ok 0").await;
+    // The gap is written after it is said.
+    wait_for_metric(&engine, r#"prooftally_gaps_open{reason="stream_changed"} 1"#).await;
     assert_eq!(extents(&world).await, [(1, 1, None, "stream_changed".to_owned())]);
     engine.stop().await;
     assert_counted(&world, 0).await;
