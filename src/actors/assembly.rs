@@ -335,7 +335,8 @@ impl<'a> Assembly<'a> {
         match &self.chunk.source {
             Source::Stream { .. } => {}
             Source::Retry { request_no, still_rejected, .. } => {
-                let text = outcome::retry_answer(&self.commit, still_rejected.len());
+                let parked = self.chunk.candidates.len() - self.commit.settlements.len();
+                let text = outcome::retry_answer(&self.commit, still_rejected.len(), parked);
                 self.commit.answer = Some((*request_no, text));
             }
             Source::Unpark { request_no, brand_no, left, rejected, rejected_before } => {

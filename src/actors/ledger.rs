@@ -252,7 +252,7 @@ impl LedgerState {
             }
             Source::Retry { request_no, .. } => {
                 let why = format!("the database refuses it: {why}");
-                let _ = requests::refuse(&store.pool, request_no, &why).await;
+                let _ = requests::refuse(&store.pool, cursor.fence, request_no, &why).await;
                 refusals.note_request();
             }
         }

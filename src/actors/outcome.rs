@@ -45,14 +45,18 @@ impl Outcome {
 }
 
 /// What a person is told of a retry.
-pub fn retry_answer(commit: &Commit, still_rejected: usize) -> String {
+pub fn retry_answer(commit: &Commit, still_rejected: usize, parked: usize) -> String {
     let settled = |what: &str| commit.settlements.iter().filter(|s| s.settlement == what).count();
-    format!(
+    let mut text = format!(
         "{} counted, {} duplicates, {} conflicts, {still_rejected} still rejected",
         settled("counted"),
         settled("duplicate"),
         settled("conflict")
-    )
+    );
+    if parked > 0 {
+        text += &format!(", {parked} left open since their brand is parked: unpark it first");
+    }
+    text
 }
 
 /// What a person is told when the last parked event is metered or rejected.

@@ -30,7 +30,7 @@ impl Intake {
                  `prooftally stream adopt`; then accept it",
                 gap.gap_no
             );
-            return requests::refuse(pool, request_no, &why).await;
+            return requests::refuse(pool, self.fence, request_no, &why).await;
         }
         let acceptance =
             Acceptance { numbers: open.iter().map(|gap| gap.gap_no).collect(), ..acceptance };
@@ -64,7 +64,9 @@ impl Intake {
                 by,
                 because,
             },
-            Err(why) => return requests::refuse(&self.store.pool, request_no, &why).await,
+            Err(why) => {
+                return requests::refuse(&self.store.pool, self.fence, request_no, &why).await;
+            }
         };
         tracing::warn!(epoch = adoption.epoch + 1, by = adoption.by, "a new epoch begins");
         let adoption = Box::new(adoption);

@@ -116,7 +116,7 @@ impl Intake {
         brand: &str,
     ) -> Result<(), store::Error> {
         let why = format!("there is no brand {brand}");
-        requests::refuse(&self.store.pool, request_no, &why).await
+        requests::refuse(&self.store.pool, self.fence, request_no, &why).await
     }
 
     async fn open_rejections(&self, numbers: &[i64]) -> Result<Vec<Rejection>, store::Error> {
@@ -194,7 +194,13 @@ impl Intake {
     ) -> Result<(), store::Error> {
         let pool = &self.store.pool;
         let Ok(zone) = Tz::from_str(zone) else {
-            return requests::refuse(pool, request_no, &format!("{zone} is no IANA zone")).await;
+            return requests::refuse(
+                pool,
+                self.fence,
+                request_no,
+                &format!("{zone} is no IANA zone"),
+            )
+            .await;
         };
         let Some(known) = self.sorter.directory.brand(brand) else {
             return self.no_such_brand(request_no, brand).await;

@@ -49,7 +49,7 @@ impl Intake {
                     "one event after the other fails, so the cause is not theirs; the rest stays parked: \
                      {why}"
                 );
-                return requests::refuse(&self.store.pool, request_no, &why).await;
+                return requests::refuse(&self.store.pool, self.fence, request_no, &why).await;
             }
         };
         let Some(credit) = credit.take() else { return Ok(()) };

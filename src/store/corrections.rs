@@ -139,7 +139,7 @@ pub async fn carry_out(
         Err(Refusal::Failed(error)) => return Err(error),
         Err(Refusal::Because(why)) => {
             transaction.rollback().await?;
-            requests::answer(connection, correction.request_no, "refused", &why).await?;
+            requests::refuse(connection, fence, correction.request_no, &why).await?;
             return Ok(Corrected { entry, ..Corrected::default() });
         }
     };

@@ -141,12 +141,27 @@ pub(super) async fn answer(
     Ok(())
 }
 
-/// Refuses a request, saying why.
+/// Refuses a request, saying why, if the engine of this fence still writes: the next one may do it.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn refuse(pool: &PgPool, request_no: i64, why: &str) -> Result<(), Error> {
-    answer(pool, request_no, "refused", why).await
+pub async fn refuse(
+    executor: impl PgExecutor<'_>,
+    fence: i64,
+    request_no: i64,
+    why: &str,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update request set state = 'refused', answer = $3, answered_at = now() \
+         where request_no = $1 and state = 'waiting' \
+            and exists (select from cursor where fence = $2)",
+    )
+    .bind(request_no)
+    .bind(fence)
+    .bind(why)
+    .execute(executor)
+    .await?;
+    Ok(())
 }
 
 /// What became of the request.

@@ -143,7 +143,8 @@ impl LedgerState {
         let why = format!("the database refuses it: {why}");
         tracing::error!(request = request_no, why, "a request is refused");
         let store = &self.arguments.store;
-        self.patiently(|| requests::refuse(&store.pool, request_no, &why)).await?;
+        let fence = self.arguments.cursor.fence;
+        self.patiently(|| requests::refuse(&store.pool, fence, request_no, &why)).await?;
         Ok(None)
     }
 }
