@@ -19,6 +19,7 @@ use crate::bus::{Bus, streams};
 use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::local::{Binaries, DATABASE, Stack};
+use crate::store::api_keys::{self, Role};
 use crate::store::assignments::{New, records};
 use crate::store::usage::{Dimension, Query};
 use crate::store::{Store, conservation, cursor, plans, profiles};
@@ -63,7 +64,7 @@ impl Demo {
         step("starting the engine");
         let mut engine = Engine::start(engine::Config::of(config)).await?;
         let outcome = tokio::select! {
-            outcome = self.tour(config, &bus, engine.admin) => outcome,
+            outcome = self.tour(config, &bus, (engine.admin, engine.api)) => outcome,
             () = super::serve::told_to_stop() => Ok(()),
             () = engine.failed() => Err(anyhow::anyhow!("the engine has ended; its log says why")),
         };
@@ -71,7 +72,12 @@ impl Demo {
         outcome
     }
 
-    async fn tour(&self, config: &Config, bus: &Bus, admin: SocketAddr) -> anyhow::Result<()> {
+    async fn tour(
+        &self,
+        config: &Config,
+        bus: &Bus,
+        (admin, api): (SocketAddr, Option<SocketAddr>),
+    ) -> anyhow::Result<()> {
         let store = super::store(config)?;
         let spec = Spec { seed: self.seed, count: self.count, brands: BRANDS, ..Spec::default() };
         let month = spec.from.date_naive();
@@ -92,6 +98,9 @@ impl Demo {
         show_conservation(&store).await?;
         if !self.exit {
             eprintln!("\nmetrics  http://{admin}/metrics\nhealth   http://{admin}/readyz");
+            if let Some(api) = api {
+                show_api(&store, api).await?;
+            }
             show_what_to_try(config);
             std::future::pending::<()>().await;
         }
@@ -154,6 +163,21 @@ impl Demo {
             keep the data in another one";
         Err(Problem::Refused(text.to_owned()).into())
     }
+}
+
+/// Makes a key, which ends with the demo's servers, and shows what to ask with it.
+async fn show_api(store: &Store, api: SocketAddr) -> anyhow::Result<()> {
+    let new = api_keys::New {
+        name: "demo".to_owned(),
+        role: Role::FinanceRead,
+        brand_no: None,
+        expires_at: None,
+    };
+    let made = api_keys::create(&store.pool, &new, "demo").await?;
+    eprintln!("API      http://{api}/docs\n");
+    eprintln!("  curl -H 'Authorization: Bearer {}' \\", made.key);
+    eprintln!("    'http://{api}/v1/usage?by=predicate&brand={PREVIEWED_BRAND}'");
+    Ok(())
 }
 
 fn show_what_to_try(config: &Config) {
