@@ -7,7 +7,13 @@ pub mod bus;
 pub mod cli;
 pub mod config;
 pub mod engine;
+mod failpoint;
 pub mod local;
 pub mod store;
 pub mod telemetry;
 pub mod workload;
+
+/// A chunk's parts are made by one thread and dropped by another, which the system's allocator is slow at: see
+/// docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -15,6 +15,8 @@ use crate::Options;
 
 /// The stream that all contestants read.
 pub const STREAM: &str = "PROOFS";
+/// Its mirror.
+pub const MIRROR: &str = "METERING";
 
 /// Events of one kind of traffic.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,6 +89,21 @@ impl Case {
             name: STREAM.to_owned(),
             subjects: vec!["proofs.>".to_owned()],
             mirror_of: None,
+            messages_max: -1,
+            bytes_max: -1,
+            age_max: Duration::ZERO,
+            replicas: 1,
+        };
+        streams::ensure(&bus.jetstream, &wanted).await?;
+        Ok(())
+    }
+
+    /// A mirror of it, as the product would make it, but without limits.
+    pub async fn create_mirror(&self, bus: &Bus) -> anyhow::Result<()> {
+        let wanted = Wanted {
+            name: MIRROR.to_owned(),
+            subjects: Vec::new(),
+            mirror_of: Some(STREAM.to_owned()),
             messages_max: -1,
             bytes_max: -1,
             age_max: Duration::ZERO,

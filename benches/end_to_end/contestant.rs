@@ -13,7 +13,7 @@ use prooftally::{bus, engine as product};
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
-use crate::case::{Case, STREAM};
+use crate::case::{Case, MIRROR, STREAM};
 use crate::processes::{self, Cpu};
 use crate::{copy, drain, engine, peer, writer};
 
@@ -56,6 +56,8 @@ pub struct Order {
     pub postgres_pid: u32,
     pub chunk: usize,
     pub segment: i64,
+    /// Whether prooftally reads the mirror and not the stream that is published to.
+    pub reads_mirror: bool,
 }
 
 /// What a contestant found.
@@ -95,7 +97,9 @@ impl Order {
     pub fn config(&self) -> product::Config {
         let mut config = Config::default();
         config.nats.url = self.nats_url.as_str().into();
-        STREAM.clone_into(&mut config.nats.stream);
+        let stream = if self.reads_mirror { MIRROR } else { STREAM };
+        stream.clone_into(&mut config.nats.stream);
+        config.nats.mirror.enabled = self.reads_mirror;
         config.intake.chunk_messages_max = self.chunk;
         config.ledger.segment_entries = self.segment;
         // In proportion, so that the bytes are not what cuts a chunk.

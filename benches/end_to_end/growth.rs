@@ -71,5 +71,6 @@ fn order(
         postgres_pid: stack.postgres.pid(),
         chunk: options.chunk,
         segment: options.segment,
+        reads_mirror: false,
     }
 }

@@ -69,6 +69,9 @@ struct Options {
     /// Measure how long events take that come at this rate, instead of the cases
     #[arg(long, value_name = "EVENTS_A_SECOND")]
     paced: Option<u64>,
+    /// With --paced: the engine reads a mirror of the stream that is published to
+    #[arg(long, requires = "paced")]
+    mirror: bool,
     /// How long they come
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -191,6 +194,7 @@ async fn run(
         postgres_pid: stack.postgres.pid(),
         chunk: options.chunk,
         segment: options.segment,
+        reads_mirror: false,
     };
     let mut outcome = order.run(entry.program.as_deref())?;
     if entry.contestant == Contestant::Prooftally {

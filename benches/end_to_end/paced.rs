@@ -29,6 +29,9 @@ pub async fn run(options: &Options, rate: u64) -> anyhow::Result<()> {
     let count = rate * options.seconds;
     let case = Case { count, ..case::plain(options, "paced") };
     case.create_stream(&bus).await?;
+    if options.mirror {
+        case.create_mirror(&bus).await?;
+    }
     let database = Database::create(&stack).await?;
     let order = Order {
         contestant: Contestant::Prooftally,
@@ -39,6 +42,7 @@ pub async fn run(options: &Options, rate: u64) -> anyhow::Result<()> {
         postgres_pid: stack.postgres.pid(),
         chunk: options.chunk,
         segment: options.segment,
+        reads_mirror: options.mirror,
     };
     let store = order.store()?;
     store.migrate().await?;

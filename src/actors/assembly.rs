@@ -1,10 +1,9 @@
 //! Puts the answers of all brands together into the one commit of a chunk. Pure: what it needs from
 //! the database has been read before.
 
-use std::collections::HashMap;
-
 use billing::ids::Predicate;
 use chrono::NaiveDate;
+use hashbrown::HashMap;
 
 use super::brand::Verdict;
 use super::chunk::{Candidate, Chunk, Left, RunKind, Source};
@@ -309,7 +308,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn finish(mut self) -> Result<Assembled, DoesNotTile> {
-        merge(&mut self.commit.usage);
+        UsageDelta::merge(&mut self.commit.usage);
         self.commit.rows.extend_from_slice(&copy::TRAILER);
         if !matches!(self.chunk.source, Source::Stream { .. }) {
             self.finish_later();
@@ -364,19 +363,4 @@ fn candidate_no(index: usize) -> u32 {
 
 fn predicate(name: &str) -> Predicate<'_> {
     Predicate::parse(name).expect("the directory holds NAME@VERSION")
-}
-
-/// One delta a key, since an upsert may not touch a row twice.
-fn merge(usage: &mut Vec<UsageDelta>) {
-    let key =
-        |delta: &UsageDelta| (delta.brand_no, delta.usage_day, delta.predicate_no, delta.result);
-    usage.sort_unstable_by_key(key);
-    usage.dedup_by(|later, earlier| {
-        let same = key(later) == key(earlier);
-        if same {
-            earlier.receipts += later.receipts;
-            earlier.duplicates += later.duplicates;
-        }
-        same
-    });
 }

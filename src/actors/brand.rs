@@ -16,6 +16,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::chunk::{Candidate, Chunk, ChunkNo};
 use super::flight::Flight;
 use super::keys::{Counted, Keys};
+use crate::failpoint;
 use crate::store::commit::UsageDelta;
 
 /// What a brand answers for its slice of a chunk.
@@ -75,7 +76,7 @@ impl BrandMeter {
         self.forget(committed);
         let slice = &chunk.slices[slice];
         let mut counted = HashMap::with_capacity(slice.candidates.len());
-        let mut usage: HashMap<(NaiveDate, i32, bool), (i64, i64)> = HashMap::new();
+        let mut usage = Vec::with_capacity(slice.candidates.len());
         let mut verdicts = Vec::with_capacity(slice.candidates.len());
         for &index in &slice.candidates {
             let candidate = &chunk.candidates[index as usize];
@@ -89,27 +90,25 @@ impl BrandMeter {
                 Some(digest) if digest == candidate.digest => Verdict::Duplicate,
                 Some(_) => Verdict::Suspect { usage_day: day },
             };
-            let usage = usage.entry((day, candidate.predicate_no, candidate.result)).or_default();
-            match verdict {
-                Verdict::Counted { .. } => usage.0 += 1,
-                Verdict::Duplicate => usage.1 += 1,
-                Verdict::Suspect { .. } | Verdict::Parked => {}
+            let (receipts, duplicates) = match verdict {
+                Verdict::Counted { .. } => (1, 0),
+                Verdict::Duplicate => (0, 1),
+                Verdict::Suspect { .. } | Verdict::Parked => (0, 0),
+            };
+            if receipts + duplicates > 0 {
+                usage.push(UsageDelta {
+                    brand_no: self.brand_no,
+                    usage_day: day,
+                    predicate_no: candidate.predicate_no,
+                    result: candidate.result,
+                    receipts,
+                    duplicates,
+                });
             }
             verdicts.push(verdict);
         }
         self.tentative.push_back((chunk.no, counted));
-        let usage = usage
-            .into_iter()
-            .filter(|(_, (receipts, duplicates))| receipts + duplicates > 0)
-            .map(|((usage_day, predicate_no, result), (receipts, duplicates))| UsageDelta {
-                brand_no: self.brand_no,
-                usage_day,
-                predicate_no,
-                result,
-                receipts,
-                duplicates,
-            })
-            .collect();
+        UsageDelta::merge(&mut usage);
         Answer { verdicts, usage }
     }
 
@@ -214,10 +213,10 @@ impl Actor for BrandActor {
 
 impl BrandState {
     fn answer(&mut self, chunk: &Chunk, slice: usize) {
-        fail::fail_point!(&format!("meter {}", chunk.slices[slice].brand.id));
+        failpoint::at(|| format!("meter {}", chunk.slices[slice].brand.id));
         let answer = self.meter.meter(chunk, slice, self.flight.committed());
         self.flight.answer(chunk.no, slice, answer);
-        fail::fail_point!(&format!("answered {}", chunk.slices[slice].brand.id));
+        failpoint::at(|| format!("answered {}", chunk.slices[slice].brand.id));
     }
 }
 

@@ -6,11 +6,12 @@
 //! that has died are the same here, a brand without an actor, and attaching one sends it all that
 //! is not committed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use ractor::ActorRef;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -125,12 +126,13 @@ impl Flight {
             _credit: credit,
         };
         let is_unparked = matches!(chunk.source, Source::Unpark { .. });
+        let now = Instant::now();
         for (slice, of) in chunk.slices.iter().enumerate() {
             if state.parked.contains(&of.brand.no) && !is_unparked {
                 flying.park(slice);
             } else {
                 let chunk = Arc::clone(&chunk);
-                state.send_or_wake(&of.brand, BrandMsg::Meter { chunk, slice });
+                state.send_or_wake(&of.brand, now, BrandMsg::Meter { chunk, slice });
             }
         }
         let is_complete = flying.missing == 0;
@@ -290,9 +292,9 @@ impl State {
         tries.1
     }
 
-    fn send_or_wake(&mut self, brand: &Arc<Brand>, message: BrandMsg) {
+    fn send_or_wake(&mut self, brand: &Arc<Brand>, now: Instant, message: BrandMsg) {
         if let Some(active) = self.actors.get_mut(&brand.no) {
-            active.used = Instant::now();
+            active.used = now;
             // A dead actor's supervisor attaches the next one, which is sent this slice again.
             let _ = active.actor.cast(message);
         } else if self.waking.insert(brand.no)

@@ -3,13 +3,14 @@
 
 mod requested;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use billing::receipt::{Reason, Refusal};
 use bytes::Bytes;
 use chrono_tz::Tz;
+use hashbrown::HashMap;
+use prometheus_client::metrics::counter::Counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::watch;
 
@@ -20,8 +21,9 @@ use super::directory::Directory;
 use super::flight::{Complete, Flight};
 use super::keys::Keys;
 use super::refusals::Refusals;
+use crate::failpoint;
 use crate::store::backoff::Backoff;
-use crate::store::commit::{Commit, Settlement, Writer};
+use crate::store::commit::{Commit, Settlement, UsageDelta, Writer};
 use crate::store::corrections::Correction;
 use crate::store::cursor::{self, Cursor, Place};
 use crate::store::epochs::Adoption;
@@ -75,6 +77,8 @@ pub struct LedgerState {
     sealed: Vec<(i64, ChunkNo)>,
     /// Segments below this one have their partition.
     segments_until: i64,
+    /// The counters of brands and predicates: to find one by its labels takes longer than to count.
+    usage: HashMap<(i32, i32), Counter>,
     /// Conflicts that the log has not told of, and when it last did.
     conflicts_untold: usize,
     conflicts_told: Option<Instant>,
@@ -96,6 +100,7 @@ impl Actor for LedgerActor {
             writer,
             sealed: Vec::new(),
             segments_until: 0,
+            usage: HashMap::new(),
             conflicts_untold: 0,
             conflicts_told: None,
         })
@@ -210,7 +215,7 @@ impl LedgerState {
         let started = Instant::now();
         let mut wait = Backoff::default();
         loop {
-            fail::fail_point!(&format!("commit {:?}", self.arguments.cursor.stream));
+            failpoint::at(|| format!("commit {:?}", self.arguments.cursor.stream));
             let late = self.tell_when_late();
             let outcome = self.writer.commit(commit).await;
             late.abort();
@@ -324,16 +329,15 @@ impl LedgerState {
     }
 
     fn count(&mut self, chunk: &Chunk, commit: &Commit) {
-        let brands: HashMap<i32, &str> =
-            chunk.slices.iter().map(|slice| (slice.brand.no, slice.brand.id.as_str())).collect();
-        // Adding up days and results first spares a look-up of their label each.
-        let mut receipts: HashMap<(i32, i32), i64> = HashMap::new();
-        for delta in &commit.usage {
-            *receipts.entry((delta.brand_no, delta.predicate_no)).or_default() += delta.receipts;
-        }
-        for ((brand_no, predicate_no), receipts) in receipts.into_iter().filter(|(_, n)| *n > 0) {
-            let predicate = self.arguments.directory.predicate_name(predicate_no);
-            self.arguments.metrics.counted(brands[&brand_no], &predicate, receipts);
+        let counted = commit.usage.iter().filter(|delta| delta.receipts > 0);
+        for UsageDelta { brand_no, predicate_no, receipts, .. } in counted {
+            let LedgerArguments { directory, metrics, .. } = &self.arguments;
+            let counter = self.usage.entry((*brand_no, *predicate_no)).or_insert_with(|| {
+                let slice = chunk.slice_of(*brand_no).expect("usage comes from a slice");
+                let brand = chunk.slices[slice].brand.id.as_str();
+                metrics.usage_counter(brand, &directory.predicate_name(*predicate_no))
+            });
+            counter.inc_by(receipts.unsigned_abs());
         }
         self.tell_conflicts(commit.conflicts.len());
     }

@@ -14,6 +14,7 @@ use super::decode::{self, Limits};
 use super::pull::Delivery;
 use crate::actors::chunk::{ChunkBuilder, Rejected, RunKind};
 use crate::actors::directory::Directory;
+use crate::failpoint;
 use crate::store::backoff::Backoff;
 use crate::store::brands;
 use crate::store::{self, Store};
@@ -61,7 +62,7 @@ impl Sorter {
         delivery: &Delivery,
     ) -> Result<(), NewName> {
         let Delivery { sequence, stored_at, payload, .. } = delivery;
-        fail::fail_point!(&format!("sort {}", delivery.subject), |_| Ok(()));
+        failpoint::at(|| format!("sort {}", delivery.subject));
         if is_below(&delivery.subject, &self.config.verified) {
             let refusal = if delivery.is_encoded {
                 Refusal::new(Reason::Encoding, "the event has a Content-Encoding")

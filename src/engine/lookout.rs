@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::Info;
@@ -92,6 +93,7 @@ impl Lookout {
             cursor::note_caught_up(&parts.store.pool, cursor, asked_at).await?;
         }
         let messages = (last - cursor.sequence).max(0);
+        parts.backlog.store(messages, Ordering::Relaxed);
         let age = match cursor.stored_at {
             Some(stored_at) if messages > 0 => Utc::now() - stored_at,
             _ => chrono::TimeDelta::zero(),

@@ -10,6 +10,7 @@ mod settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -103,6 +104,8 @@ struct Parts {
     /// The last commit, for the witness.
     committed: watch::Sender<Option<Place>>,
     witness: Witness,
+    /// Messages after the cursor, when last looked at.
+    backlog: AtomicI64,
 }
 
 impl Engine {
@@ -149,6 +152,7 @@ impl Engine {
             fence: watch::Sender::new(None),
             committed: watch::Sender::new(None),
             witness,
+            backlog: AtomicI64::new(i64::MAX),
         });
         beside.push(tokio::spawn(parts.bell.clone().listen(parts.store.clone())));
         beside.push(tokio::spawn(lookout::Lookout::new(Arc::clone(&parts)).run()));

@@ -1,7 +1,8 @@
 //! What the engine looks at beside the metering: audits when they are due, and what waits for a person.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::Parts;
 use crate::store::audit::{self, Severity};
@@ -9,25 +10,42 @@ use crate::store::audit_runs::{self, AuditRun};
 use crate::store::{self, conflicts, digests, rejections};
 use crate::telemetry::health::Notice;
 
-/// Audits the database whenever an audit is due, for as long as this engine is the one that writes. A
-/// failure to do so is no audit: its age says so.
+/// An audit waits while more messages than these are behind the cursor: it reads the whole ledger, and its
+/// snapshot keeps PostgreSQL from reusing the old versions of usage rows.
+const BACKLOG_MAX: i64 = 100_000;
+/// And for as long as this, since a backlog that stays is a fault of its own.
+const WAIT_MAX: Duration = Duration::from_secs(3_600);
+
+/// Audits the database whenever an audit is due and no backlog is worked off, for as long as this engine
+/// is the one that writes. A failure to do so is no audit: its age says so.
 pub(super) async fn audits(parts: Arc<Parts>) {
     const LOOK_EVERY: Duration = Duration::from_secs(10);
     let Some(every) = parts.config.audit_every else { return watch_last(&parts, LOOK_EVERY).await };
     // A shorter interval is looked at more often, so that it is kept.
     let look_every = LOOK_EVERY.min(every);
+    let mut due_since: Option<Instant> = None;
     loop {
         if parts.fence.borrow().is_some() {
             let is_due = match show_last(&parts).await {
                 Ok(last) => last.is_none_or(|last| last.age_s >= every.as_secs_f64()),
                 Err(_) => false,
             };
-            if is_due && let Err(error) = run(&parts).await {
-                tracing::warn!(error = %chain(&error), "the audit could not be run; it is tried again");
+            let due_for = is_due.then(|| due_since.get_or_insert_with(Instant::now).elapsed());
+            let backlog = parts.backlog.load(Ordering::Relaxed);
+            if due_for.is_some_and(|due_for| may_begin(due_for, backlog)) {
+                due_since = None;
+                if let Err(error) = run(&parts).await {
+                    tracing::warn!(error = %chain(&error), "the audit could not be run; it is tried again");
+                }
             }
         }
         tokio::time::sleep(look_every).await;
     }
+}
+
+/// Whether an audit that has been due for so long may begin.
+fn may_begin(due_for: Duration, backlog: i64) -> bool {
+    backlog <= BACKLOG_MAX || due_for > WAIT_MAX
 }
 
 async fn watch_last(parts: &Parts, every: Duration) {
@@ -89,4 +107,19 @@ fn chain(error: &store::Error) -> String {
     let first: &(dyn std::error::Error + 'static) = error;
     let causes = std::iter::successors(Some(first), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_audit_waits_for_the_end_of_a_backlog_but_not_for_ever() {
+        let begins = |due_for_s, backlog| may_begin(Duration::from_secs(due_for_s), backlog);
+        assert!(begins(0, 0));
+        assert!(begins(0, 100_000));
+        assert!(!begins(0, 100_001));
+        assert!(!begins(3_600, i64::MAX), "nobody has looked yet");
+        assert!(begins(3_601, 100_001));
+    }
 }

@@ -60,6 +60,25 @@ pub struct UsageDelta {
     pub duplicates: i64,
 }
 
+impl UsageDelta {
+    /// Sorts by key and adds up what has the same one, since an upsert may not touch a row twice.
+    pub fn merge(deltas: &mut Vec<Self>) {
+        deltas.sort_unstable_by_key(Self::key);
+        deltas.dedup_by(|later, earlier| {
+            let is_same = later.key() == earlier.key();
+            if is_same {
+                earlier.receipts += later.receipts;
+                earlier.duplicates += later.duplicates;
+            }
+            is_same
+        });
+    }
+
+    fn key(&self) -> (i32, NaiveDate, i32, bool) {
+        (self.brand_no, self.usage_day, self.predicate_no, self.result)
+    }
+}
+
 /// What became of positions that were not counted.
 #[derive(Clone, Copy, Debug)]
 pub struct NewDisposition {
@@ -295,12 +314,9 @@ async fn copy_in(
     Ok(())
 }
 
-/// Rows are sorted by key, so that two writers could never lock them in opposite orders.
+/// The deltas are merged, so sorted by key: two writers could never lock rows in opposite orders.
 async fn add_usage(transaction: &mut PgTransaction<'_>, commit: &Commit) -> Result<(), Error> {
-    let mut usage = commit.usage.clone();
-    usage.sort_unstable_by_key(|delta| {
-        (delta.brand_no, delta.usage_day, delta.predicate_no, delta.result)
-    });
+    let usage = &commit.usage;
     sqlx::query(
         "insert into usage_day as u \
             (brand_no, usage_day, predicate_no, result, receipts, duplicates, last_entry) \

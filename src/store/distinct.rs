@@ -1,13 +1,16 @@
 //! Distinct products and suppliers, exact, from the ledger. It is read only for the predicates of which
 //! a plan counts them.
 
+use std::collections::HashMap;
+
 use billing::period::Period;
 use billing::plan::Meter;
-use sqlx::{AssertSqlSafe, FromRow, PgExecutor};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, FromRow, PgExecutor, Row};
 
 use super::Error;
 
-/// Receipts of a brand in a period that are alike in what matters to a plan with distinct meters.
+/// Receipts of a brand in a period that are alike in what matters to a plan.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Kind {
     pub predicate_no: i32,
@@ -19,7 +22,7 @@ pub struct Kind {
 }
 
 /// What counts when `cutoff` is the last entry: not what takes an entry back, nor what was taken back.
-fn counts(cutoff: i64) -> String {
+fn counts(cutoff: impl std::fmt::Display) -> String {
     format!(
         "l.entry <= {cutoff} and l.source <> 4 and not exists (select from correction c \
          where c.of_entry = l.entry and c.kind = 'void' and c.entry <= {cutoff})"
@@ -52,6 +55,48 @@ pub async fn kinds(
         .bind(predicates)
         .fetch_all(executor)
         .await?)
+}
+
+/// A brand's period, and the last entry that counts.
+pub type AsOf = (i32, Period, i64);
+
+/// The receipts of many periods by kind, each up to its own cutoff, in one pass over the ledger.
+///
+/// # Errors
+/// If the database is away.
+pub async fn kinds_as_of(
+    executor: impl PgExecutor<'_>,
+    wanted: &[AsOf],
+) -> Result<HashMap<AsOf, Vec<Kind>>, Error> {
+    let mut found: HashMap<AsOf, Vec<Kind>> =
+        wanted.iter().map(|wanted| (*wanted, Vec::new())).collect();
+    let wanted: Vec<AsOf> = found.keys().copied().collect();
+    let counts = counts("w.cutoff");
+    // Segments above every cutoff are not read.
+    let statement = format!(
+        "select w.n, l.predicate_no, coalesce(l.result, true) as result, \
+            l.product is not null as has_product, l.supplier is not null as has_supplier, \
+            count(*) as receipts \
+         from unnest($1::int[], $2::date[], $3::date[], $4::bigint[]) with ordinality \
+            as w (brand_no, first, until, cutoff, n) \
+         join ledger l on l.brand_no = w.brand_no \
+            and l.usage_day >= w.first and l.usage_day < w.until \
+         where l.entry <= $5 and {counts} group by 1, 2, 3, 4, 5"
+    );
+    let rows: Vec<(i64, Kind)> = sqlx::query(AssertSqlSafe(statement))
+        .bind(wanted.iter().map(|(brand_no, ..)| *brand_no).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, days, _)| days.start()).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, days, _)| days.end()).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(.., cutoff)| *cutoff).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(.., cutoff)| *cutoff).max().unwrap_or(0))
+        .try_map(|row: PgRow| Ok((row.try_get("n")?, Kind::from_row(&row)?)))
+        .fetch_all(executor)
+        .await?;
+    for (place, kind) in rows {
+        let index = usize::try_from(place - 1).expect("an ordinality is at least 1");
+        found.entry(wanted[index]).or_default().push(kind);
+    }
+    Ok(found)
 }
 
 /// How many values the receipts of `kinds` have of what `meter` counts, of the entries up to `cutoff`.

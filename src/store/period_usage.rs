@@ -155,20 +155,21 @@ pub async fn complete(
     Ok(found)
 }
 
-/// Reads the usage of `days` as it was when `cutoff` was the last entry, from the ledger alone.
+/// The usage of a period as it was when its cutoff was the last entry, from the ledger alone: `kinds` is
+/// what [`distinct::kinds_as_of`] has found for it.
 ///
 /// # Errors
 /// As [`read`].
-pub async fn read_as_of(
+pub async fn as_of(
     snapshot: &mut PgConnection,
-    brand: &Brand,
-    days: Period,
+    (brand_no, days, cutoff): distinct::AsOf,
     plan: &Plan,
-    cutoff: i64,
+    kinds: &[distinct::Kind],
 ) -> Result<PeriodUsage, Error> {
-    let mut found = PeriodUsage::default();
+    let mut found = PeriodUsage { reads_ledger: true, ..PeriodUsage::default() };
     let numbered = brands::predicates(&mut *snapshot).await?;
-    read_ledger(snapshot, brand, days, plan, (&numbered, cutoff), &mut found).await?;
+    let names = numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
+    add_kinds(snapshot, (brand_no, days, cutoff), plan, (kinds, &names), &mut found).await?;
     Ok(found)
 }
 
@@ -194,29 +195,26 @@ async fn count_distinct(
         return Ok(());
     }
     found.rows.retain(|row| !numbered.iter().any(|one| name(one) == row.predicate));
-    read_ledger(snapshot, brand, days, plan, (&numbered, i64::MAX), found).await
+    found.reads_ledger = true;
+    let numbers: Vec<i32> = numbered.iter().map(|one| one.predicate_no).collect();
+    let names = numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
+    let kinds = distinct::kinds(&mut *snapshot, brand.no, days, &numbers, i64::MAX).await?;
+    add_kinds(snapshot, (brand.no, days, i64::MAX), plan, (&kinds, &names), found).await
 }
 
 fn name(one: &NumberedPredicate) -> String {
     format!("{}@{}", one.name, one.version)
 }
 
-/// Adds the usage of these predicates in the entries up to a cutoff, with the values that distinct
-/// meters count.
-async fn read_ledger(
+/// Adds usage by kind, with the values that distinct meters count. `names` has the predicates' names.
+async fn add_kinds(
     snapshot: &mut PgConnection,
-    brand: &Brand,
-    days: Period,
+    (brand_no, days, cutoff): distinct::AsOf,
     plan: &Plan,
-    (numbered, cutoff): (&[NumberedPredicate], i64),
+    (kinds, names): (&[distinct::Kind], &BTreeMap<i32, String>),
     found: &mut PeriodUsage,
 ) -> Result<(), Error> {
-    found.reads_ledger = true;
-    let numbers: Vec<i32> = numbered.iter().map(|one| one.predicate_no).collect();
-    let names: BTreeMap<i32, String> =
-        numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
-    let kinds = distinct::kinds(&mut *snapshot, brand.no, days, &numbers, cutoff).await?;
-    for kind in &kinds {
+    for kind in kinds {
         found.rows.push(Row {
             predicate: names.get(&kind.predicate_no).cloned().unwrap_or_default(),
             result: kind.result,
@@ -237,7 +235,7 @@ async fn read_ledger(
         let taken: Vec<&distinct::Kind> = kinds.iter().filter(takes).collect();
         if !taken.is_empty() {
             let values =
-                distinct::values(&mut *snapshot, brand.no, days, charge.meter, &taken, cutoff)
+                distinct::values(&mut *snapshot, brand_no, days, charge.meter, &taken, cutoff)
                     .await?;
             found.distinct.push(Distinct { charge: number, values: counted(values)? });
         }

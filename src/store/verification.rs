@@ -16,8 +16,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, FromRow, PgConnection};
 
 use super::brands::{self, Brand};
+use super::catalog::{self, Catalog};
 use super::evidence::{self, Wanted};
-use super::{Error, catalog};
+use super::{Error, distinct};
 
 /// Which documents are verified.
 #[derive(Clone, Debug)]
@@ -85,6 +86,9 @@ struct Chain {
     documents: Vec<(Stored, Option<Document>)>,
 }
 
+/// So many brands' documents are in memory at once, and share a pass over the ledger.
+const BRANDS_AT_ONCE: usize = 1_000;
+
 /// Verifies documents in one snapshot. `done` is told the name of each brand as it ends. `None` if there
 /// is no such document.
 ///
@@ -105,30 +109,80 @@ pub async fn verify(
         },
     };
     let catalog = catalog::read(&mut *snapshot).await?;
-    let (mut report, mut trees) = (Report::default(), Vec::new());
-    for brand in brands_with_documents(&mut snapshot, wanted_brand).await? {
-        let chain = Chain::read(&mut snapshot, &brand).await?;
-        chain.check_end(&mut snapshot, &brand, &mut report).await?;
-        for place in 0..chain.documents.len() {
-            let (stored, document) = &chain.documents[place];
-            if wanted_document.is_some_and(|only| only != stored.document_no) {
-                continue;
-            }
-            report.documents += 1;
-            chain.check_stored(place, &mut report);
-            let Some(document) = document else { continue };
-            if let Some(what) =
-                again::differs(&mut snapshot, &catalog, &brand, &chain.documents, place).await?
-            {
-                report.add(stored, what);
-            }
-            trees.extend(wanted(&brand, stored, document));
-        }
-        done(brand.id.as_str());
+    let mut verifier = Verifier { catalog, only: wanted_document, ..Verifier::default() };
+    for brands in brands_with_documents(&mut snapshot, wanted_brand).await?.chunks(BRANDS_AT_ONCE) {
+        verifier.verify(&mut snapshot, brands, &mut done).await?;
     }
+    let Verifier { trees, mut report, .. } = verifier;
     check_trees(&mut snapshot, &trees, &mut report).await?;
     snapshot.rollback().await?;
     Ok(Some(report))
+}
+
+/// Verifies documents, group by group.
+#[derive(Default)]
+struct Verifier {
+    catalog: Catalog,
+    /// The one document that is wanted, or all.
+    only: Option<i64>,
+    report: Report,
+    trees: Vec<Tree>,
+}
+
+impl Verifier {
+    /// Verifies the documents of these brands, with one pass over the ledger for all of them.
+    async fn verify(
+        &mut self,
+        snapshot: &mut PgConnection,
+        brands: &[Brand],
+        done: &mut impl FnMut(&str),
+    ) -> Result<(), Error> {
+        let mut chains = Vec::new();
+        let mut counted = Vec::new();
+        for brand in brands {
+            let chain = Chain::read(snapshot, brand).await?;
+            chain.check_end(snapshot, brand, &mut self.report).await?;
+            let documents = chain.documents.iter().filter(|(stored, _)| self.is_wanted(stored));
+            let documents = documents.filter_map(|(_, document)| document.as_ref());
+            counted.extend(documents.flat_map(|document| again::wanted(brand, document)));
+            chains.push((brand, chain));
+        }
+        let counted = distinct::kinds_as_of(&mut *snapshot, &counted).await?;
+        for (brand, chain) in &chains {
+            self.verify_chain(snapshot, &counted, brand, chain).await?;
+            done(brand.id.as_str());
+        }
+        Ok(())
+    }
+
+    async fn verify_chain(
+        &mut self,
+        snapshot: &mut PgConnection,
+        counted: &again::Counted,
+        brand: &Brand,
+        chain: &Chain,
+    ) -> Result<(), Error> {
+        for (place, (stored, document)) in chain.documents.iter().enumerate() {
+            if !self.is_wanted(stored) {
+                continue;
+            }
+            self.report.documents += 1;
+            chain.check_stored(place, &mut self.report);
+            let Some(document) = document else { continue };
+            let basis = (&self.catalog, counted);
+            let differs =
+                again::differs(&mut *snapshot, basis, brand, &chain.documents, place).await?;
+            if let Some(what) = differs {
+                self.report.add(stored, what);
+            }
+            self.trees.extend(wanted(brand, stored, document));
+        }
+        Ok(())
+    }
+
+    fn is_wanted(&self, stored: &Stored) -> bool {
+        self.only.is_none_or(|only| only == stored.document_no)
+    }
 }
 
 /// Chain, hashes and rows of all documents, without the ledger: the audit's part.

@@ -214,11 +214,11 @@ impl Metrics {
         }
     }
 
-    /// Receipts of a brand were counted.
-    pub fn counted(&self, brand: &str, predicate: &str, receipts: i64) {
+    /// Counts the receipts of a brand.
+    pub fn usage_counter(&self, brand: &str, predicate: &str) -> Counter {
         let labels =
             UsageLabels { brand: self.label(brand).to_owned(), predicate: predicate.to_owned() };
-        self.usage.get_or_create(&labels).inc_by(receipts.unsigned_abs());
+        self.usage.get_or_create(&labels).clone()
     }
 
     /// A chunk was committed.

@@ -56,6 +56,17 @@ async fn usage_that_was_raised_is_named() {
     assert_found(&found, "usage", "and the ledger has");
 }
 
+/// `usage_day` has no foreign keys, so the audit looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_of_nobody_is_named() {
+    let found = findings_after(
+        "update usage_day set brand_no = 4711 where (brand_no, predicate_no, usage_day, result) = \
+            (select brand_no, predicate_no, usage_day, result from usage_day limit 1)",
+    )
+    .await;
+    assert_found(&found, "usage", "usage of a brand without a row, 4711");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejection_without_its_event_is_named() {
     let found = findings_after("delete from rejection where rejection_no = 1").await;

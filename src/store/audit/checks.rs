@@ -217,11 +217,13 @@ pub(super) async fn usage(connection: &mut PgConnection) -> Result<Vec<String>, 
             select brand_no, usage_day, predicate_no, coalesce(result, true) as result, \
                 count(*) filter (where source <> 4) as receipts, \
                 count(*) filter (where source = 4) as voided from ledger group by 1, 2, 3, 4) \
-         select b.brand_id, format('%s %s@%s %s', usage_day, p.name, p.version, result), \
+         select coalesce(b.brand_id, 'a brand without a row, ' || brand_no), \
+            format('%s %s@%s %s', usage_day, p.name, p.version, result), \
             coalesce(u.receipts - u.voided, 0), coalesce(c.receipts - c.voided, 0) \
          from counted c full join usage_day u using (brand_no, usage_day, predicate_no, result) \
-         join brand b using (brand_no) join predicate p using (predicate_no) \
-         where coalesce(u.receipts, 0) <> coalesce(c.receipts, 0) \
+         left join brand b using (brand_no) left join predicate p using (predicate_no) \
+         where b.brand_no is null or p.predicate_no is null \
+            or coalesce(u.receipts, 0) <> coalesce(c.receipts, 0) \
             or coalesce(u.voided, 0) <> coalesce(c.voided, 0) order by 1, 2 limit $1",
     )
     .bind(FINDINGS_MAX)

@@ -1,5 +1,7 @@
 //! Computes a document again: from the ledger up to its cutoffs, and from the documents before it.
 
+use std::collections::HashMap;
+
 use billing::billed;
 use billing::document::compose::{self, Parts, PeriodPart};
 use billing::document::credit::{self, Amounts, Credited};
@@ -14,6 +16,7 @@ use sqlx::PgConnection;
 use super::Stored;
 use crate::store::brands::Brand;
 use crate::store::catalog::Catalog;
+use crate::store::distinct::{AsOf, Kind};
 use crate::store::{Error, period_usage};
 
 /// A document was issued before another one was voided, although that one's transaction had begun
@@ -23,13 +26,30 @@ const OVERLAP_MAX: TimeDelta = TimeDelta::minutes(2);
 /// The brand's documents, as they are stored and as they are read.
 type Documents = [(Stored, Option<Document>)];
 
+/// What the ledger has for each period of the documents that are verified together.
+pub(super) type Counted = HashMap<AsOf, Vec<Kind>>;
+
+/// What must be counted to compute the document again.
+pub(super) fn wanted(brand: &Brand, document: &Document) -> Vec<AsOf> {
+    let periods = document.periods.iter().filter(|_| document.cause == Cause::Periods);
+    periods.filter_map(|period| Some((brand.no, days(period)?, cutoff(period)))).collect()
+}
+
+fn days(period: &PeriodEvidence) -> Option<Period> {
+    Period::new(period.start, period.end)
+}
+
+fn cutoff(period: &PeriodEvidence) -> i64 {
+    i64::try_from(period.cutoff).unwrap_or(i64::MAX)
+}
+
 /// What is different when the document at `place` is computed again; `None` if nothing is.
 ///
 /// # Errors
 /// If the database is away.
 pub(super) async fn differs(
     snapshot: &mut PgConnection,
-    catalog: &Catalog,
+    (catalog, counted): (&Catalog, &Counted),
     brand: &Brand,
     documents: &Documents,
     place: usize,
@@ -44,7 +64,9 @@ pub(super) async fn differs(
             .filter_map(|(_, other)| other.as_ref())
             .collect();
         let again = match document.cause {
-            Cause::Periods => of_periods(snapshot, catalog, brand, document, &before).await?,
+            Cause::Periods => {
+                of_periods(snapshot, (catalog, counted), brand, document, &before).await?
+            }
             Cause::Goodwill | Cause::Cancel => of_credit(document, &before),
         };
         let differs = match again {
@@ -77,7 +99,7 @@ fn compare(document: &Document, stored: &Stored, again: &Document) -> Option<Str
 /// The document of what its periods owed.
 async fn of_periods(
     snapshot: &mut PgConnection,
-    catalog: &Catalog,
+    (catalog, counted): (&Catalog, &Counted),
     brand: &Brand,
     document: &Document,
     before: &[&Document],
@@ -92,7 +114,7 @@ async fn of_periods(
     }
     let mut periods = Vec::new();
     for (period, tax) in document.periods.iter().zip(&taxes) {
-        match part(snapshot, catalog, brand, (period, tax), before).await? {
+        match part(snapshot, (catalog, counted), brand, (period, tax), before).await? {
             Ok(part) => periods.push(part),
             Err(why) => return Ok(Err(format!("the period from {}: {why}", period.start))),
         }
@@ -119,7 +141,7 @@ async fn of_periods(
 /// What a period owed: its usage up to the cutoff, less what was billed before.
 async fn part<'a>(
     snapshot: &mut PgConnection,
-    catalog: &Catalog,
+    (catalog, counted): (&Catalog, &Counted),
     brand: &Brand,
     (period, tax): (&'a PeriodEvidence, &'a Treatment),
     before: &[&Document],
@@ -128,13 +150,13 @@ async fn part<'a>(
     let Some(plan) = catalog.plan(&period.plan, version) else {
         return Ok(Err(format!("version {version} of plan {} is gone", period.plan)));
     };
-    let days = Period::new(period.start, period.end);
     let whole = Period::new(period.whole_start, period.whole_end);
-    let Some(slot) = days.zip(whole).map(|(period, whole)| Slot { period, whole }) else {
+    let Some(slot) = days(period).zip(whole).map(|(period, whole)| Slot { period, whole }) else {
         return Ok(Err("it has no days".to_owned()));
     };
-    let cutoff = i64::try_from(period.cutoff).unwrap_or(i64::MAX);
-    let used = period_usage::read_as_of(snapshot, brand, slot.period, plan, cutoff).await?;
+    let as_of = (brand.no, slot.period, cutoff(period));
+    let kinds = counted.get(&as_of).map_or(&[][..], Vec::as_slice);
+    let used = period_usage::as_of(snapshot, as_of, plan, kinds).await?;
     let usage = used.usage()?;
     let input = Input { plan, slot, usage: &usage, distinct: &used.distinct, tax: Some(tax) };
     let billed: Vec<Charged> = before
