@@ -161,11 +161,14 @@ fn router(config: Config, store: Store, health: Arc<Health>) -> Router {
         .with_state(api)
 }
 
-/// The OpenAPI document, as it is served.
+/// The OpenAPI document, as it is served, with the members of each object in the order of their names: the
+/// same bytes each time.
 ///
 /// # Panics
 /// Never: the document is plain data.
 pub fn openapi() -> String {
     let (_, document) = description::routes().split_for_parts();
-    description::complete(document).to_pretty_json().expect("the document is plain data")
+    let sorted = serde_json::to_value(description::complete(document));
+    let text = sorted.and_then(|sorted| serde_json::to_string_pretty(&sorted));
+    text.expect("the document is plain data")
 }
