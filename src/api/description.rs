@@ -83,7 +83,9 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
     components.schemas.insert("ProblemFault".to_owned(), Fault::schema());
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A key (`pt_…`)"))
+        .description(Some(
+            "A key (`pt_…`), or a token of the identity provider that `api.oidc` names",
+        ))
         .build();
     components.security_schemes.insert("bearer".to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
     for (path, item) in &mut document.paths.paths {
