@@ -47,6 +47,7 @@ pub mod requests;
 pub mod sealing;
 pub mod segments;
 pub mod unassigned;
+pub mod unbilled;
 pub mod uniqueness;
 pub mod unpriced;
 pub mod usage;

@@ -1,8 +1,10 @@
 //! The API on real servers: who may do what, what is answered, and what every problem looks like.
 
 pub mod client;
+mod issuer;
 mod matrix;
 mod service;
+mod tokens;
 
 use prooftally::engine::Engine;
 use serde_json::json;
