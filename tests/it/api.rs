@@ -4,6 +4,7 @@ pub mod client;
 mod issuer;
 mod matrix;
 mod service;
+mod tls;
 mod tokens;
 
 use prooftally::engine::Engine;

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::routing::get;
 use axum::{Json, Router};
 use parking_lot::Mutex;
+use prooftally::api::{Tls, TlsFiles};
 use ring::rand::SystemRandom;
 use ring::rsa::{KeyPair as RsaKeyPair, PublicKeyComponents};
 use ring::signature::{
@@ -138,6 +139,7 @@ pub fn now() -> u64 {
 /// The provider while it is up.
 pub struct Issuer {
     pub address: SocketAddr,
+    name: String,
     served: Arc<AtomicU32>,
     keys: Arc<Mutex<Vec<Key>>>,
     task: JoinHandle<()>,
@@ -145,11 +147,24 @@ pub struct Issuer {
 
 impl Issuer {
     pub async fn start(keys: &[Key]) -> Self {
+        Self::start_on(keys, None).await
+    }
+
+    /// Over TLS, as `localhost`.
+    pub async fn start_with_tls(keys: &[Key], files: &TlsFiles) -> Self {
+        Self::start_on(keys, Some(Tls::read(files).unwrap())).await
+    }
+
+    async fn start_on(keys: &[Key], tls: Option<Tls>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let base = match tls {
+            Some(_) => format!("https://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        };
+        let name = format!("{base}/realms/network");
         let (served, keys) = (Arc::new(AtomicU32::new(0)), Arc::new(Mutex::new(keys.to_vec())));
-        let discovery =
-            json!({"issuer": name(address), "jwks_uri": format!("http://{address}/jwks")});
+        let discovery = json!({"issuer": name, "jwks_uri": format!("{base}/jwks")});
         let (counter, shown) = (Arc::clone(&served), Arc::clone(&keys));
         let jwks = move || {
             counter.fetch_add(1, Ordering::Relaxed);
@@ -165,13 +180,18 @@ impl Issuer {
                 get(async || Json(discovery)),
             )
             .route("/jwks", get(jwks));
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, served, keys, task }
+        let task = tokio::spawn(async move {
+            match tls {
+                Some(tls) => axum::serve(tls.listen(listener), router).await.unwrap(),
+                None => axum::serve(listener, router).await.unwrap(),
+            }
+        });
+        Self { address, name, served, keys, task }
     }
 
     /// As its tokens call it.
     pub fn name(&self) -> String {
-        name(self.address)
+        self.name.clone()
     }
 
     /// How often its keys were fetched.
@@ -191,8 +211,4 @@ impl Issuer {
             tokio::task::yield_now().await;
         }
     }
-}
-
-fn name(address: SocketAddr) -> String {
-    format!("http://{address}/realms/network")
 }
