@@ -124,7 +124,11 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
             Kind::Unavailable,
         ]);
     }
-    if path.contains('{') {
+    // A brand that is not there, or is not the caller's, is named by a parameter too.
+    let parameters = operation.parameters.iter().flatten();
+    let names_brand =
+        parameters.clone().any(|one| matches!(one, RefOr::T(one) if one.name == "brand"));
+    if path.contains('{') || names_brand {
         kinds.push(Kind::NotFound);
     }
     if matches!(method, "POST" | "PUT") {
