@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::access::{self, Access, Brand};
 use super::problem::{Fault, Kind, ProblemBody};
 use super::{
-    Api, activity, assignments, brands, conflicts, gaps, invoices, keys, pulse, receipts,
+    Api, activity, assignments, brands, conflicts, examples, gaps, invoices, keys, pulse, receipts,
     rejections, reports, usage,
 };
 
@@ -105,6 +105,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
             }
         }
     }
+    examples::add(&mut document);
     document
 }
 
@@ -177,6 +178,7 @@ fn add_idempotency_key(operation: &mut Operation) {
         .parameter_in(ParameterIn::Header)
         .description(Some("Names this request: sent again it is answered again, and done once"))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255)).build()))
+        .example(Some(json!("9c1d3f0e-payment-of-4-october")))
         .build();
     operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
 }

@@ -16,6 +16,7 @@ mod caller;
 mod conflicts;
 mod description;
 mod edge;
+mod examples;
 mod gaps;
 mod invoices;
 mod keys;

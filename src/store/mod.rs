@@ -117,6 +117,16 @@ impl Error {
     }
 }
 
+impl Error {
+    /// True if PostgreSQL cannot hold a value that was given: a text with a NUL, a day or a number out of range.
+    pub fn is_of_value(&self) -> bool {
+        const CODES: [&str; 3] = ["22003", "22008", "22021"];
+        let Self::Refused(error) = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| CODES.contains(&&*code))
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         /// A table or a column that is not there.

@@ -92,6 +92,7 @@ async fn a_token_has_the_roles_that_its_claims_are_mapped_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "it is a table of tokens")]
 async fn every_other_token_is_refused_in_the_same_words() {
     let realm = Realm::new().await;
     let key = &realm.keys[0];
