@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::access::{self, Access, Brand};
 use super::problem::{Fault, Kind, ProblemBody};
 use super::{
-    Api, activity, assignments, brands, conflicts, examples, gaps, invoices, keys, pulse, receipts,
+    Api, activity, assignments, brands, conflicts, gaps, invoices, keys, pulse, receipts,
     rejections, reports, usage,
 };
 
@@ -105,7 +105,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
             }
         }
     }
-    examples::add(&mut document);
+    super::examples::add(&mut document);
     document
 }
 

@@ -80,7 +80,7 @@ struct PageQuery {
     #[param(minimum = 1, example = 50)]
     limit: Option<u32>,
     /// Only what comes after this one, as `next` of the page before gives it.
-    #[param(example = "42")]
+    #[param(example = "100")]
     starting_after: Option<String>,
 }
 
