@@ -125,11 +125,12 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
             Kind::Unavailable,
         ]);
     }
-    // A brand that is not there, or is not the caller's, is named by a parameter too.
-    let parameters = operation.parameters.iter().flatten();
-    let names_brand =
-        parameters.clone().any(|one| matches!(one, RefOr::T(one) if one.name == "brand"));
-    if path.contains('{') || names_brand {
+    // What is not there, or is not the caller's, is named by parameters too.
+    let names_one =
+        operation.parameters.iter().flatten().any(
+            |one| matches!(one, RefOr::T(one) if matches!(one.name.as_str(), "brand" | "plan")),
+        );
+    if path.contains('{') || names_one {
         kinds.push(Kind::NotFound);
     }
     if matches!(method, "POST" | "PUT") {
