@@ -56,11 +56,13 @@ impl From<Act> for Activity {
 #[into_params(parameter_in = Query)]
 pub struct Which {
     /// Only of this brand.
+    #[param(example = "brand-acme")]
     brand: Option<String>,
     /// Only of this.
     #[param(example = "payment")]
     subject: Option<String>,
     /// Only by this one.
+    #[param(example = "key 1 (finance team)")]
     made_by: Option<String>,
 }
 

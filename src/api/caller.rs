@@ -1,4 +1,4 @@
-//! Who calls: the holder of a key.
+//! Who calls: the holder of a key, or of a token of the identity provider.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -51,7 +51,7 @@ pub fn no_brand(brand: &str) -> Problem {
 /// If that cannot be said, always in the same words.
 pub async fn identify(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
     let unknown = || {
-        let detail = "send `Authorization: Bearer` with a key that holds";
+        let detail = "send `Authorization: Bearer` with a key or a token that holds";
         Problem::new(Kind::Unauthenticated, detail)
     };
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -59,7 +59,11 @@ pub async fn identify(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem>
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(unknown());
     }
-    let holder = api_keys::holder(&api.store().pool, bearer.trim()).await?;
+    let (pool, bearer) = (&api.store().pool, bearer.trim());
+    if let Some(oidc) = api.inner.oidc.as_ref().filter(|_| !bearer.starts_with("pt_")) {
+        return oidc.holder(pool, bearer).await?.ok_or_else(unknown);
+    }
+    let holder = api_keys::holder(pool, bearer).await?;
     let holder = holder.ok_or_else(unknown)?;
     Ok(Caller {
         id: format!("key {}", holder.key_no),

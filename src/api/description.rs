@@ -58,6 +58,9 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(conflicts::list))
         .routes(routes!(gaps::list))
         .routes(routes!(reports::tax_summary))
+        .routes(routes!(reports::unbilled::unbilled))
+        .routes(routes!(reports::register::invoice_register))
+        .routes(routes!(reports::ageing::ageing))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(activity::list))
@@ -83,7 +86,9 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
     components.schemas.insert("ProblemFault".to_owned(), Fault::schema());
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A key (`pt_…`)"))
+        .description(Some(
+            "A key (`pt_…`), or a token of the identity provider that `api.oidc` names",
+        ))
         .build();
     components.security_schemes.insert("bearer".to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
     for (path, item) in &mut document.paths.paths {
@@ -100,6 +105,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
             }
         }
     }
+    super::examples::add(&mut document);
     document
 }
 
@@ -119,7 +125,12 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
             Kind::Unavailable,
         ]);
     }
-    if path.contains('{') {
+    // What is not there, or is not the caller's, is named by parameters too.
+    let names_one =
+        operation.parameters.iter().flatten().any(
+            |one| matches!(one, RefOr::T(one) if matches!(one.name.as_str(), "brand" | "plan")),
+        );
+    if path.contains('{') || names_one {
         kinds.push(Kind::NotFound);
     }
     if matches!(method, "POST" | "PUT") {
@@ -168,6 +179,7 @@ fn add_idempotency_key(operation: &mut Operation) {
         .parameter_in(ParameterIn::Header)
         .description(Some("Names this request: sent again it is answered again, and done once"))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255)).build()))
+        .example(Some(json!("9c1d3f0e-payment-of-4-october")))
         .build();
     operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
 }

@@ -16,11 +16,13 @@ mod caller;
 mod conflicts;
 mod description;
 mod edge;
+mod examples;
 mod gaps;
 mod invoices;
 mod keys;
 mod limiter;
 mod listener;
+pub mod oidc;
 mod once;
 mod page;
 mod problem;
@@ -52,6 +54,7 @@ use access::Operation;
 use caller::Caller;
 use limiter::Limiter;
 pub use listener::Tls;
+use oidc::Oidc;
 use problem::Problem;
 
 /// What the API needs to know.
@@ -65,6 +68,8 @@ pub struct Config {
     pub page_rows_max: u32,
     pub requests_per_second: u32,
     pub requests_burst: u32,
+    /// Whose tokens are accepted beside keys.
+    pub oidc: Option<oidc::Config>,
     pub terms: Terms,
 }
 
@@ -87,6 +92,7 @@ struct Inner {
     health: Arc<Health>,
     operations: HashMap<(String, String), Operation>,
     limiter: Limiter,
+    oidc: Option<Oidc>,
 }
 
 impl Api {
@@ -121,11 +127,15 @@ impl Server {
     /// If the address cannot be opened, or a file of TLS cannot be read.
     pub async fn open(config: Config, store: Store, health: Arc<Health>) -> anyhow::Result<Self> {
         let tls = config.tls.as_ref().map(Tls::read).transpose()?;
+        let oidc = config.oidc.clone().map(Oidc::new).transpose()?;
         let listener = tokio::net::TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("api.listen {} cannot be opened", config.listen))?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, tls, router: router(config, store, health), address })
+        if let Some(oidc) = &oidc {
+            oidc.warm();
+        }
+        Ok(Self { listener, tls, router: router(config, store, health, oidc), address })
     }
 
     /// Serves until the task is dropped.
@@ -140,13 +150,13 @@ impl Server {
     }
 }
 
-fn router(config: Config, store: Store, health: Arc<Health>) -> Router {
+fn router(config: Config, store: Store, health: Arc<Health>, oidc: Option<Oidc>) -> Router {
     let (routes, document) = description::routes().split_for_parts();
     let document = description::complete(document);
     let limiter = Limiter::new(config.requests_per_second, config.requests_burst);
     let operations = access::operations(&document);
     let body_bytes_max = config.body_bytes_max;
-    let api = Api { inner: Arc::new(Inner { config, store, health, operations, limiter }) };
+    let api = Api { inner: Arc::new(Inner { config, store, health, operations, limiter, oidc }) };
     let docs = SwaggerUi::new("/docs").url("/openapi.json", document);
     routes
         .layer(from_fn_with_state(api.clone(), once::once))
@@ -161,11 +171,14 @@ fn router(config: Config, store: Store, health: Arc<Health>) -> Router {
         .with_state(api)
 }
 
-/// The OpenAPI document, as it is served.
+/// The OpenAPI document, as it is served, with the members of each object in the order of their names: the
+/// same bytes each time.
 ///
 /// # Panics
 /// Never: the document is plain data.
 pub fn openapi() -> String {
     let (_, document) = description::routes().split_for_parts();
-    description::complete(document).to_pretty_json().expect("the document is plain data")
+    let sorted = serde_json::to_value(description::complete(document));
+    let text = sorted.and_then(|sorted| serde_json::to_string_pretty(&sorted));
+    text.expect("the document is plain data")
 }

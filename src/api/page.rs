@@ -14,6 +14,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::problem::{Kind, Problem};
 
+/// The one character that no text of the database can have, as addresses carry it.
+const NUL: &str = "%00";
+
 /// Query parameters. Unknown ones were refused before.
 pub struct Query<T>(pub T);
 
@@ -21,6 +24,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if parts.uri.query().is_some_and(|query| query.contains(NUL)) {
+            return Err(Problem::query("no text has a NUL"));
+        }
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(value)| Self(value))
             .map_err(|error| Problem::query(error.body_text()))
@@ -34,6 +40,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if parts.uri.path().contains(NUL) {
+            return Err(Problem::not_found("such path"));
+        }
         axum::extract::Path::from_request_parts(parts, state)
             .await
             .map(|axum::extract::Path(value)| Self(value))
@@ -71,6 +80,7 @@ struct PageQuery {
     #[param(minimum = 1, example = 50)]
     limit: Option<u32>,
     /// Only what comes after this one, as `next` of the page before gives it.
+    #[param(example = "100")]
     starting_after: Option<String>,
 }
 

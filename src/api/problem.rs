@@ -324,6 +324,10 @@ impl From<store::Error> for Problem {
                 tracing::warn!(%error, "a request of the API found no schema");
                 Self::new(Kind::Unavailable, "the database is not ready")
             }
+            error if error.is_of_value() => {
+                tracing::info!(%error, "a request of the API had a value that cannot be stored");
+                Self::query("a value that was given is out of range, or a text has a NUL")
+            }
             error => Self::internal(&error),
         }
     }

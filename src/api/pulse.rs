@@ -109,7 +109,7 @@ pub struct Me {
     brand: Option<String>,
 }
 
-/// Whom the key belongs to.
+/// Whom the key or token belongs to.
 #[utoipa::path(get, path = "/v1/me", tag = "access",
     responses((status = 200, description = "Name, roles and brand", body = Me)))]
 pub async fn me(caller: Caller) -> Json<Me> {

@@ -4,7 +4,7 @@
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::problem::Problem;
@@ -64,7 +64,8 @@ where
         Some(first) => Some((first, (None, ready))),
         None => ready.recv().await.map(|part| (part, (None, ready))),
     });
-    let mut response = Body::from_stream(rest).into_response();
+    // What compresses asks once more after the end.
+    let mut response = Body::from_stream(rest.fuse()).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
 }

@@ -32,6 +32,77 @@ pub struct Api {
     /// Of one caller, lasting, and how many may come at once.
     pub requests_per_second: u32,
     pub requests_burst: u32,
+    pub oidc: Oidc,
+}
+
+/// The identity provider whose tokens are accepted beside keys.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Oidc {
+    /// As its tokens name it; empty for none.
+    pub issuer: String,
+    pub audience: String,
+    /// Where its keys are; empty to discover it.
+    pub jwks_url: String,
+    /// Authorities that are trusted for it instead of the machine's.
+    #[serde(with = "secret::optional_file")]
+    pub ca_file: Option<PathBuf>,
+    pub algorithms: Vec<String>,
+    pub leeway_seconds: u64,
+    /// Seconds after which keys are fetched again, and after which they are not used.
+    pub keys_fresh_seconds: u64,
+    pub keys_kept_seconds: u64,
+    /// Seconds from one attempt to fetch keys to the next.
+    pub refetch_seconds_min: u64,
+    pub roles_claim: String,
+    pub brand_claim: String,
+    pub name_claim: String,
+    pub roles: OidcRoles,
+}
+
+/// The provider's names of the roles.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OidcRoles {
+    pub finance_read: Vec<String>,
+    pub finance: Vec<String>,
+    pub operator: Vec<String>,
+    pub admin: Vec<String>,
+    /// Reads its own brand, and is nothing without one.
+    pub brand: Vec<String>,
+}
+
+impl Default for Oidc {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            audience: "prooftally".to_owned(),
+            jwks_url: String::new(),
+            ca_file: None,
+            algorithms: ["RS256", "ES256", "EdDSA"].map(str::to_owned).to_vec(),
+            leeway_seconds: 30,
+            keys_fresh_seconds: 600,
+            keys_kept_seconds: 86_400,
+            refetch_seconds_min: 10,
+            roles_claim: "realm_access.roles".to_owned(),
+            brand_claim: "organization_id".to_owned(),
+            name_claim: "preferred_username".to_owned(),
+            roles: OidcRoles::default(),
+        }
+    }
+}
+
+impl Default for OidcRoles {
+    fn default() -> Self {
+        let one = |name: &str| vec![name.to_owned()];
+        Self {
+            finance_read: one("finance_read"),
+            finance: one("finance"),
+            operator: one("operator"),
+            admin: one("admin"),
+            brand: one("brand"),
+        }
+    }
 }
 
 impl Default for Api {
@@ -48,13 +119,15 @@ impl Default for Api {
             page_rows_max: 200,
             requests_per_second: 50,
             requests_burst: 100,
+            oidc: Oidc::default(),
         }
     }
 }
 
 /// What does not go together.
 pub(super) fn contradictions(config: &Config) -> Vec<Problem> {
-    [certificate_has_key(config), is_not_open(config)].into_iter().flatten().collect()
+    let found = [certificate_has_key(config), is_not_open(config), keys_age_in_order(config)];
+    found.into_iter().flatten().collect()
 }
 
 fn certificate_has_key(config: &Config) -> Option<Problem> {
@@ -84,6 +157,19 @@ fn is_not_open(config: &Config) -> Option<Problem> {
              `api.tls_certificate_file` and `api.tls_key_file`, listen on loopback, or set \
              `api.plain_http` if what stands before it does TLS",
             api.listen
+        ),
+    })
+}
+
+/// Keys that are not used before they are old would be fetched for each token.
+fn keys_age_in_order(config: &Config) -> Option<Problem> {
+    let oidc = &config.api.oidc;
+    (oidc.keys_kept_seconds < oidc.keys_fresh_seconds).then(|| Problem::Contradiction {
+        keys: &["api.oidc.keys_fresh_seconds", "api.oidc.keys_kept_seconds"],
+        why: format!(
+            "`api.oidc.keys_kept_seconds` ({}) is below `api.oidc.keys_fresh_seconds` ({}): keys are \
+             used for longer than they are fresh; raise it",
+            oidc.keys_kept_seconds, oidc.keys_fresh_seconds
         ),
     })
 }

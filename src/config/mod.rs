@@ -24,7 +24,7 @@ use chrono_tz::Tz;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-pub use api::Api;
+pub use api::{Api, Oidc, OidcRoles};
 pub use issuer::{Issuer, in_force as issuer_in_force};
 pub use load::{Loaded, Origin, Source};
 pub use nats::{Intake, MirrorStream, Nats, OriginStream, Subjects};

@@ -109,6 +109,23 @@ pub(super) static RULES: &[(&str, Rule)] = &[
     ("api.page_rows_max", Rule::Integer(1, 10_000)),
     ("api.requests_per_second", Rule::Integer(1, 100_000)),
     ("api.requests_burst", Rule::Integer(1, 100_000)),
+    ("api.oidc.issuer", Rule::Text(WEB_URL)),
+    ("api.oidc.audience", Rule::Text(CLAIM)),
+    ("api.oidc.jwks_url", Rule::Text(WEB_URL)),
+    ("api.oidc.ca_file", Rule::Text(FILE)),
+    ("api.oidc.algorithms", Rule::Texts(ALGORITHM)),
+    ("api.oidc.leeway_seconds", Rule::Integer(0, 300)),
+    ("api.oidc.keys_fresh_seconds", Rule::Integer(1, 86_400)),
+    ("api.oidc.keys_kept_seconds", Rule::Integer(1, 2_592_000)),
+    ("api.oidc.refetch_seconds_min", Rule::Integer(1, 3_600)),
+    ("api.oidc.roles_claim", Rule::Text(CLAIM)),
+    ("api.oidc.brand_claim", Rule::Text(CLAIM)),
+    ("api.oidc.name_claim", Rule::Text(CLAIM)),
+    ("api.oidc.roles.finance_read", Rule::Texts(CLAIM)),
+    ("api.oidc.roles.finance", Rule::Texts(CLAIM)),
+    ("api.oidc.roles.operator", Rule::Texts(CLAIM)),
+    ("api.oidc.roles.admin", Rule::Texts(CLAIM)),
+    ("api.oidc.roles.brand", Rule::Texts(CLAIM)),
     ("admin.listen", Rule::Text(ADDRESS)),
     ("admin.metrics_brands_max", Rule::Integer(0, 100_000)),
     ("telemetry.log_format", Rule::OneOf(&["text", "json"])),
@@ -168,6 +185,21 @@ const PLAN: Form = Form {
 const ADDRESS: Form = Form {
     must: "an IP address and a port, such as 127.0.0.1:9464 or [::]:9464",
     holds: |text| text.parse::<SocketAddr>().is_ok(),
+};
+const WEB_URL: Form = Form {
+    must: "an address that begins with https:// (http:// only on this machine), or empty",
+    holds: |text| text.is_empty() || is_web_url(text),
+};
+const ALGORITHM: Form = Form {
+    must: "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA",
+    holds: |text| {
+        let known = "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 EdDSA";
+        known.split(' ').any(|name| name == text)
+    },
+};
+const CLAIM: Form = Form {
+    must: "1 to 200 characters without spaces at its ends",
+    holds: |text| (1..=200).contains(&text.len()) && is_plain(text) && text.trim() == text,
 };
 const FILTER: Form = Form {
     must: "a list of levels, such as info or info,prooftally::bus=debug",
@@ -257,6 +289,22 @@ fn is_nats_url(text: &str) -> bool {
         && !host.is_empty()
         && !host.starts_with([':', '/'])
         && !host.contains(|c: char| c == ',' || c.is_whitespace())
+}
+
+/// Keys and roles must not come over a network in the clear.
+fn is_web_url(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let is_local = matches!(host, "127.0.0.1" | "::1" | "localhost");
+    let is_plain = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    is_plain
+        && !host.is_empty()
+        && !authority.contains('@')
+        && (scheme == "https" || (scheme == "http" && is_local))
 }
 
 /// True for tokens between dots, none of them empty; `*` stands for one, a last `>` for the rest.

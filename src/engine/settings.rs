@@ -100,6 +100,7 @@ pub fn api_config(config: &config::Config) -> api::Config {
         page_rows_max: api.page_rows_max,
         requests_per_second: api.requests_per_second,
         requests_burst: api.requests_burst,
+        oidc: (!api.oidc.issuer.is_empty()).then(|| oidc_config(&api.oidc)),
         terms: billing_terms(config),
     }
 }
@@ -167,4 +168,33 @@ pub fn streams_wanted(config: &config::Config) -> Vec<streams::Wanted> {
         });
     }
     wanted
+}
+
+/// Whose tokens the API accepts.
+fn oidc_config(oidc: &config::Oidc) -> api::oidc::Config {
+    let seconds = Duration::from_secs;
+    let roles = &oidc.roles;
+    api::oidc::Config {
+        issuer: oidc.issuer.clone(),
+        audience: oidc.audience.clone(),
+        jwks_url: Some(oidc.jwks_url.clone()).filter(|url| !url.is_empty()),
+        ca_file: oidc.ca_file.clone(),
+        algorithms: oidc.algorithms.clone(),
+        leeway: seconds(oidc.leeway_seconds),
+        keys_fresh: seconds(oidc.keys_fresh_seconds),
+        keys_kept: seconds(oidc.keys_kept_seconds),
+        refetch_min: seconds(oidc.refetch_seconds_min),
+        claims: api::oidc::Claims {
+            roles: oidc.roles_claim.clone(),
+            brand: oidc.brand_claim.clone(),
+            name: oidc.name_claim.clone(),
+        },
+        roles: api::oidc::Roles {
+            finance_read: roles.finance_read.clone(),
+            finance: roles.finance.clone(),
+            operator: roles.operator.clone(),
+            admin: roles.admin.clone(),
+            brand: roles.brand.clone(),
+        },
+    }
 }

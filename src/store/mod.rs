@@ -47,6 +47,7 @@ pub mod requests;
 pub mod sealing;
 pub mod segments;
 pub mod unassigned;
+pub mod unbilled;
 pub mod uniqueness;
 pub mod unpriced;
 pub mod usage;
@@ -113,6 +114,16 @@ impl Error {
         let is_for_good = CLASSES.iter().any(|class| code.starts_with(class));
         is_for_good
             .then(|| format!("{code}: {}", error.message()).chars().take(CHARS_MAX).collect())
+    }
+}
+
+impl Error {
+    /// True if PostgreSQL cannot hold a value that was given: a text with a NUL, a day or a number out of range.
+    pub fn is_of_value(&self) -> bool {
+        const CODES: [&str; 3] = ["22003", "22008", "22021"];
+        let Self::Refused(error) = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| CODES.contains(&&*code))
     }
 }
 

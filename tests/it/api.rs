@@ -1,8 +1,11 @@
 //! The API on real servers: who may do what, what is answered, and what every problem looks like.
 
 pub mod client;
+mod issuer;
 mod matrix;
 mod service;
+mod tls;
+mod tokens;
 
 use prooftally::engine::Engine;
 use serde_json::json;
@@ -90,6 +93,12 @@ async fn brands_and_usage_are_shown_in_pages_and_as_csv() {
     let csv = reader.get("/v1/usage?by=week&brand=brand-a&format=csv").await;
     assert_eq!(csv.headers["content-type"], "text/csv; charset=utf-8");
     assert_eq!(csv.text(), "week,receipts,duplicates\r\n2026-02-23,1,0\r\n2026-03-09,1,0\r\n");
+    // Packed it is as long as it says, to its end.
+    let target = "/v1/usage?by=week&brand=brand-a&format=csv";
+    let packed = reader.send("GET", target, &[("accept-encoding", "gzip")], None).await;
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    let (_, length) = packed.body.split_last_chunk::<4>().unwrap();
+    assert_eq!(u32::from_le_bytes(*length), csv.body.len() as u32);
     let ledger = reader.get("/v1/usage?by=supplier&brand=brand-b").await.ok();
     assert_eq!(ledger["data"][0]["receipts"], "1");
 

@@ -4,9 +4,11 @@
 mod cases;
 mod late;
 mod numbers;
+mod reports;
 mod rules;
 mod run;
 mod served;
+mod walk;
 mod year;
 
 use std::process::Output;

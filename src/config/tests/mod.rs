@@ -321,6 +321,27 @@ fn all_of_it_is_shown() {
         requests_per_second = 50 # default
         requests_burst = 100 # default
 
+        [api.oidc]
+        issuer = "" # default
+        audience = "prooftally" # default
+        jwks_url = "" # default
+        ca_file = "" # default
+        algorithms = ["RS256", "ES256", "EdDSA"] # default
+        leeway_seconds = 30 # default
+        keys_fresh_seconds = 600 # default
+        keys_kept_seconds = 86400 # default
+        refetch_seconds_min = 10 # default
+        roles_claim = "realm_access.roles" # default
+        brand_claim = "organization_id" # default
+        name_claim = "preferred_username" # default
+
+        [api.oidc.roles]
+        finance_read = ["finance_read"] # default
+        finance = ["finance"] # default
+        operator = ["operator"] # default
+        admin = ["admin"] # default
+        brand = ["brand"] # default
+
         [admin]
         listen = "127.0.0.1:9464" # default
         metrics_brands_max = 1000 # default

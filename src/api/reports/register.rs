@@ -1,0 +1,227 @@
+//! The invoice register: every document of a time, streamed.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use chrono::NaiveDate;
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use sqlx::PgTransaction;
+use utoipa::{IntoParams, ToSchema};
+
+use super::super::Api;
+use super::super::amount::Exact;
+use super::super::caller::Caller;
+use super::super::page::Query;
+use super::super::problem::Problem;
+use super::super::stream::{self, Sink, csv_row};
+use super::super::usage::wants_csv;
+use super::days;
+use crate::store::Error;
+use crate::store::reports::{self, Registered};
+
+/// Which documents are listed, and how.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// First issue date; the earliest without it.
+    #[param(example = "2026-09-01")]
+    from: Option<NaiveDate>,
+    /// The day after the last issue date.
+    #[param(example = "2026-10-01")]
+    until: Option<NaiveDate>,
+    /// `json` or `csv`; `Accept: text/csv` says the same.
+    #[param(example = "json")]
+    format: Option<String>,
+}
+
+/// A document as the books have it. Amounts of a credit note are below zero.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RegisterRow {
+    #[schema(example = 123)]
+    document_no: i64,
+    /// Not there where nothing is charged.
+    #[schema(example = "INV-2026-000123")]
+    number: Option<String>,
+    /// `invoice`, `adjustment` or `credit_note`.
+    #[schema(example = "invoice")]
+    kind: String,
+    /// `periods`, `goodwill` or `cancel`.
+    #[schema(example = "periods")]
+    cause: String,
+    /// `finalized`, `voided` or `cancelled`. A cancelled one counts, and so does the credit note that took it
+    /// back; a voided one counts for nothing.
+    #[schema(example = "finalized")]
+    state: String,
+    #[schema(example = "brand-acme")]
+    brand: String,
+    /// The buyer's, as on the document.
+    #[schema(example = "Acme GmbH")]
+    legal_name: Option<String>,
+    #[schema(example = "DE")]
+    country: Option<String>,
+    #[schema(example = "DE987654321")]
+    vat_id: Option<String>,
+    #[schema(example = "2026-10-04")]
+    issue_date: NaiveDate,
+    #[schema(example = "2026-09-30")]
+    tax_point: NaiveDate,
+    #[schema(example = "2026-10-18")]
+    due_date: Option<NaiveDate>,
+    /// Of the regular invoice that it is, if it is one: half-open.
+    #[schema(example = "2026-09-01")]
+    period_start: Option<NaiveDate>,
+    #[schema(example = "2026-10-01")]
+    period_end: Option<NaiveDate>,
+    #[schema(example = "EUR")]
+    currency: String,
+    #[schema(example = "386.42")]
+    net_total: Exact,
+    #[schema(example = "73.42")]
+    tax_total: Exact,
+    #[schema(example = "459.84")]
+    total: Exact,
+}
+
+/// Documents in the order in which they were issued.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Register {
+    data: Vec<RegisterRow>,
+}
+
+impl From<Registered> for RegisterRow {
+    fn from(row: Registered) -> Self {
+        Self {
+            document_no: row.document_no,
+            number: row.number,
+            kind: row.kind,
+            cause: row.cause,
+            state: row.state,
+            brand: row.brand_id,
+            legal_name: row.legal_name,
+            country: row.country,
+            vat_id: row.vat_id,
+            issue_date: row.issue_date,
+            tax_point: row.tax_point,
+            due_date: row.due_date,
+            period_start: row.period_start,
+            period_end: row.period_end,
+            currency: row.currency,
+            net_total: row.net_total.into(),
+            tax_total: row.tax_total.into(),
+            total: row.total.into(),
+        }
+    }
+}
+
+/// All documents of a range of issue dates, voided ones too, with net, tax, total and state.
+#[utoipa::path(get, path = "/v1/reports/invoice_register", tag = "reports", params(Wanted),
+    responses((status = 200, description = "Streamed",
+        content((Register = "application/json"), (String = "text/csv")))))]
+pub async fn invoice_register(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Problem> {
+    let is_csv = wants_csv(wanted.format.as_deref(), &headers)?;
+    let days = days(wanted.from, wanted.until)?;
+    let snapshot = api.read(&caller).await?;
+    let content_type = if is_csv { "text/csv; charset=utf-8" } else { "application/json" };
+    stream::answer(content_type, move |sink| write(snapshot, days, sink, is_csv)).await
+}
+
+async fn write(
+    mut snapshot: PgTransaction<'static>,
+    days: (NaiveDate, NaiveDate),
+    mut sink: Sink,
+    is_csv: bool,
+) {
+    let result = rows(&mut snapshot, days, &mut sink, is_csv).await;
+    // It has written nothing, and what is left of it goes with its connection's next use.
+    let _ = snapshot.rollback().await;
+    if let Some(result) = result {
+        sink.end(result).await;
+    } else {
+        tracing::debug!("a reader of the register has gone away");
+    }
+}
+
+const COLUMNS: [&str; 18] = [
+    "document_no",
+    "number",
+    "kind",
+    "cause",
+    "state",
+    "brand",
+    "legal_name",
+    "country",
+    "vat_id",
+    "issue_date",
+    "tax_point",
+    "due_date",
+    "period_start",
+    "period_end",
+    "currency",
+    "net_total",
+    "tax_total",
+    "total",
+];
+
+/// `None` if the reader has gone away.
+async fn rows(
+    snapshot: &mut PgTransaction<'static>,
+    days: (NaiveDate, NaiveDate),
+    sink: &mut Sink,
+    is_csv: bool,
+) -> Option<Result<(), Error>> {
+    let head = if is_csv { csv_row(COLUMNS) } else { b"{\"data\":[".to_vec() };
+    sink.push(&head).await.ok()?;
+    let mut rows = reports::register(snapshot, days);
+    let mut is_first = true;
+    loop {
+        let row = match rows.try_next().await {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            Err(error) => return Some(Err(error)),
+        };
+        if is_csv {
+            sink.push(&csv_of(&row)).await.ok()?;
+        } else {
+            let mut bytes = if is_first { Vec::new() } else { b",".to_vec() };
+            bytes.extend(serde_json::to_vec(&RegisterRow::from(row)).unwrap_or_default());
+            sink.push(&bytes).await.ok()?;
+        }
+        is_first = false;
+    }
+    if !is_csv {
+        sink.push(b"]}").await.ok()?;
+    }
+    Some(Ok(()))
+}
+
+fn csv_of(row: &Registered) -> Vec<u8> {
+    let day = |day: Option<NaiveDate>| day.map(|day| day.to_string()).unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let fields: [String; COLUMNS.len()] = [
+        row.document_no.to_string(),
+        text(&row.number),
+        row.kind.clone(),
+        row.cause.clone(),
+        row.state.clone(),
+        row.brand_id.clone(),
+        text(&row.legal_name),
+        text(&row.country),
+        text(&row.vat_id),
+        row.issue_date.to_string(),
+        row.tax_point.to_string(),
+        day(row.due_date),
+        day(row.period_start),
+        day(row.period_end),
+        row.currency.clone(),
+        row.net_total.to_string(),
+        row.tax_total.to_string(),
+        row.total.to_string(),
+    ];
+    csv_row(fields.iter().map(String::as_str))
+}
