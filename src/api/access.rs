@@ -26,6 +26,8 @@ pub enum Access {
     Books,
     /// All the rest.
     Administer,
+    /// To issue documents and take payments.
+    Bill,
 }
 
 impl Access {
@@ -35,6 +37,7 @@ impl Access {
             Access::Read => &Role::ALL,
             Access::Books => &[Role::FinanceRead, Role::Finance, Role::Admin],
             Access::Administer => &[Role::Admin],
+            Access::Bill => &[Role::Finance, Role::Admin],
         }
     }
 }
@@ -74,6 +77,28 @@ pub const ACCESS: &[(&str, &str, Access, Brand)] = &[
     ("GET", "/v1/conflicts", Access::Read, Brand::None),
     ("GET", "/v1/gaps", Access::Read, Brand::None),
     ("GET", "/v1/reports/tax_summary", Access::Books, Brand::None),
+    ("GET", "/v1/credit_notes/{number}", Access::Books, Brand::Own),
+    ("GET", "/v1/invoices/{number}/lines/{line}/receipts", Access::Books, Brand::Own),
+    ("GET", "/v1/periods", Access::Books, Brand::None),
+    ("GET", "/v1/brands/{brand}/periods/{period}", Access::Books, Brand::None),
+    ("GET", "/v1/brands/{brand}/preview", Access::Books, Brand::None),
+    ("GET", "/v1/brands/{brand}/drafts/{period}", Access::Books, Brand::None),
+    ("POST", "/v1/brands/{brand}/drafts/{period}/refresh", Access::Bill, Brand::None),
+    ("POST", "/v1/brands/{brand}/drafts/{period}/finalize", Access::Bill, Brand::None),
+    ("POST", "/v1/brands/{brand}/drafts/{period}/override", Access::Administer, Brand::None),
+    ("POST", "/v1/brands/{brand}/drafts/{period}/hold", Access::Bill, Brand::None),
+    ("POST", "/v1/brands/{brand}/hold", Access::Bill, Brand::None),
+    ("GET", "/v1/holds", Access::Books, Brand::None),
+    ("POST", "/v1/holds/{hold_no}/release", Access::Bill, Brand::None),
+    ("GET", "/v1/invoices/due", Access::Books, Brand::None),
+    ("POST", "/v1/invoices/finalize", Access::Bill, Brand::None),
+    ("POST", "/v1/invoices/{number}/void", Access::Bill, Brand::None),
+    ("POST", "/v1/invoices/{number}/cancel", Access::Bill, Brand::None),
+    ("POST", "/v1/invoices/{number}/sent", Access::Bill, Brand::None),
+    ("POST", "/v1/invoices/{number}/write_off", Access::Bill, Brand::None),
+    ("POST", "/v1/invoices/{number}/credit_notes", Access::Bill, Brand::None),
+    ("GET", "/v1/invoices/{number}/payments", Access::Books, Brand::None),
+    ("POST", "/v1/invoices/{number}/payments", Access::Bill, Brand::None),
     ("GET", "/v1/keys", Access::Administer, Brand::None),
     ("POST", "/v1/keys", Access::Administer, Brand::None),
     ("POST", "/v1/keys/{key_no}/revoke", Access::Administer, Brand::None),

@@ -1,4 +1,4 @@
-//! Documents that were issued: invoices, adjustments and credit notes, and the receipts behind them.
+//! Documents that were issued: invoices, adjustments and credit notes.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,9 +15,8 @@ use super::brands::known;
 use super::caller::Caller;
 use super::page::{At, Listed, Page, Path, Query};
 use super::problem::Problem;
-use super::receipts::Counted;
 use crate::store::documents::{self, Filter};
-use crate::store::{ledger, verification};
+use crate::store::verification;
 
 /// A document as it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -52,6 +51,9 @@ pub struct Invoice {
     balance: Option<Balance>,
     finalized_at: DateTime<Utc>,
     finalized_by: String,
+    /// What its state lets be done, to those who may: `void`, `cancel`, `mark_sent`, `credit`, `pay`, `write_off`.
+    #[schema(example = json!(["void", "cancel", "mark_sent", "credit", "pay", "write_off"]))]
+    available_actions: Vec<String>,
 }
 
 /// total - credited - paid = due.
@@ -67,13 +69,14 @@ pub struct Balance {
 
 impl Invoice {
     fn of(listed: documents::Listed) -> Result<Self, Problem> {
-        let is_owed = listed.state == "finalized" && listed.kind != "credit_note";
-        let balance = is_owed.then(|| listed.balance()).transpose()?.map(|balance| Balance {
-            state: balance.state.as_str().to_owned(),
-            credited: balance.credited.amount().into(),
-            paid: balance.paid.amount().into(),
-            due: balance.due.amount().into(),
-        });
+        let actions = listed.actions()?;
+        let balance =
+            listed.is_owed().then(|| listed.balance()).transpose()?.map(|balance| Balance {
+                state: balance.state.as_str().to_owned(),
+                credited: balance.credited.amount().into(),
+                paid: balance.paid.amount().into(),
+                due: balance.due.amount().into(),
+            });
         Ok(Self {
             document_no: listed.document_no,
             number: listed.number,
@@ -93,6 +96,7 @@ impl Invoice {
             balance,
             finalized_at: listed.finalized_at,
             finalized_by: listed.finalized_by,
+            available_actions: actions.iter().map(|action| action.as_str().to_owned()).collect(),
         })
     }
 }
@@ -169,8 +173,21 @@ pub async fn credit_notes(
     page(&api, &caller, &at, which, true).await
 }
 
+/// The document of this name as it stands, in a snapshot of its own.
+pub async fn listed(api: &Api, caller: &Caller, name: &str) -> Result<documents::Listed, Problem> {
+    let mut snapshot = api.read(caller).await?;
+    let found = seen(&mut snapshot, caller, name).await?;
+    snapshot.rollback().await?;
+    Ok(found)
+}
+
+/// As [`listed`], as it is answered.
+pub async fn named_document(api: &Api, caller: &Caller, name: &str) -> Result<Invoice, Problem> {
+    Invoice::of(listed(api, caller, name).await?)
+}
+
 /// The document of this name that the caller may see.
-async fn seen(
+pub async fn seen(
     snapshot: &mut PgConnection,
     caller: &Caller,
     name: &str,
@@ -182,10 +199,12 @@ async fn seen(
         ..Filter::default()
     };
     let found = documents::list(snapshot, &filter).await?.pop();
-    found.ok_or_else(|| {
-        let shown: String = name.chars().take(64).collect();
-        Problem::not_found(format!("document {shown}"))
-    })
+    found.ok_or_else(|| no_document(name))
+}
+
+fn no_document(name: &str) -> Problem {
+    let shown: String = name.chars().take(64).collect();
+    Problem::not_found(format!("document {shown}"))
 }
 
 /// One document by its number, or by its `document_no` if it has none: an invoice or a credit note.
@@ -197,9 +216,22 @@ pub async fn get(
     caller: Caller,
     Path(number): Path<String>,
 ) -> Result<Json<Invoice>, Problem> {
-    let mut snapshot = api.read(&caller).await?;
-    let listed = seen(&mut snapshot, &caller, &number).await?;
-    snapshot.rollback().await?;
+    named_document(&api, &caller, &number).await.map(Json)
+}
+
+/// One credit note by its number.
+#[utoipa::path(get, path = "/v1/credit_notes/{number}", tag = "invoices",
+    params(("number" = String, Path, example = "CN-2026-000007")),
+    responses((status = 200, description = "It", body = Invoice)))]
+pub async fn credit_note(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> Result<Json<Invoice>, Problem> {
+    let listed = listed(&api, &caller, &number).await?;
+    if listed.kind != "credit_note" {
+        return Err(no_document(&number));
+    }
     Invoice::of(listed).map(Json)
 }
 
@@ -220,26 +252,6 @@ pub async fn document(
     let etag = format!("\"{}\"", billing::hash::Hash::of(&[&body]));
     let headers = [(header::CONTENT_TYPE, "application/json".to_owned()), (header::ETAG, etag)];
     Ok((headers, body).into_response())
-}
-
-/// The receipts behind a document, by entry: those that its evidence is built over. They are read from the
-/// ledger, page by page.
-#[utoipa::path(get, path = "/v1/invoices/{number}/receipts", tag = "invoices",
-    params(("number" = String, Path, example = "INV-2026-000123"), At),
-    responses((status = 200, description = "A page", body = Page<Counted>)))]
-pub async fn receipts(
-    State(api): State<Api>,
-    caller: Caller,
-    at: At,
-    Path(number): Path<String>,
-) -> Result<Listed<Counted>, Problem> {
-    let after = at.after()?.unwrap_or(0);
-    let mut snapshot = api.read(&caller).await?;
-    let listed = seen(&mut snapshot, &caller, &number).await?;
-    let rows =
-        ledger::behind_document(&mut *snapshot, listed.document_no, after, at.rows()).await?;
-    snapshot.rollback().await?;
-    Ok(at.page(rows, |row| row.entry.to_string(), Counted::from))
 }
 
 /// Something that happened to a document.

@@ -2,6 +2,7 @@
 
 pub mod client;
 mod matrix;
+mod money;
 mod service;
 
 use prooftally::engine::Engine;

@@ -6,7 +6,7 @@ use super::{MARCH, Till, done, text};
 use crate::api::client::Client;
 
 impl Till {
-    async fn client(&self, role: &str) -> Client {
+    pub async fn client(&self, role: &str) -> Client {
         let made = self.run(&format!("keys create --name test --role {role}"));
         assert!(made.status.success(), "{made:?}");
         let engine = self.engine.lock().await;
