@@ -15,6 +15,7 @@ use super::brands::known;
 use super::caller::Caller;
 use super::page::{At, Listed, Page, Path, Query};
 use super::problem::Problem;
+use super::said::Day;
 use crate::store::documents::{self, Filter};
 use crate::store::verification;
 
@@ -22,6 +23,7 @@ use crate::store::verification;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Invoice {
     /// Counted over all documents; names one that has no number.
+    #[schema(example = 123)]
     document_no: i64,
     #[schema(example = "INV-2026-000123")]
     number: Option<String>,
@@ -36,20 +38,27 @@ pub struct Invoice {
     /// `finalized`, `voided` or `cancelled`.
     #[schema(example = "finalized")]
     state: String,
+    #[schema(example = false)]
     is_delivered: bool,
     /// Of the regular invoice that it is, if it is one: half-open.
+    #[schema(example = "2026-09-01")]
     period_start: Option<NaiveDate>,
+    #[schema(example = "2026-10-01")]
     period_end: Option<NaiveDate>,
     #[schema(example = "EUR")]
     currency: String,
+    #[schema(example = "2026-10-04")]
     issue_date: NaiveDate,
+    #[schema(example = "2026-10-18")]
     due_date: Option<NaiveDate>,
     net_total: Exact,
     tax_total: Exact,
     total: Exact,
     /// What is owed; not there where nothing is: on credit notes, and on what was taken back.
     balance: Option<Balance>,
+    #[schema(example = "2026-10-04T08:30:00Z")]
     finalized_at: DateTime<Utc>,
+    #[schema(example = "key 3 (finance team)")]
     finalized_by: String,
     /// What its state lets be done, to those who may: `void`, `cancel`, `mark_sent`, `credit`, `pay`, `write_off`.
     #[schema(example = json!(["void", "cancel", "mark_sent", "credit", "pay", "write_off"]))]
@@ -113,7 +122,7 @@ pub struct Which {
     state: Option<String>,
     /// Only invoices of the period with this day.
     #[param(example = "2026-09-01")]
-    day: Option<NaiveDate>,
+    day: Option<Day>,
 }
 
 async fn page(
@@ -138,7 +147,7 @@ async fn page(
         brand_no,
         state: which.state,
         credit_notes: Some(credit_notes),
-        day: which.day,
+        day: which.day.map(|day| day.0),
         name: None,
         before,
         limit: at.rows(),

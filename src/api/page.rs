@@ -172,7 +172,7 @@ impl<T: Serialize> IntoResponse for Listed<T> {
     }
 }
 
-/// A JSON body that may be left out, and says nothing then.
+/// A JSON body that may be left out or null, and says nothing then.
 pub struct BodyOrNone<T>(pub T);
 
 impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for BodyOrNone<T> {
@@ -184,6 +184,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for BodyOrNon
         if is_empty && !request.headers().contains_key(header::CONTENT_TYPE) {
             return Ok(Self(T::default()));
         }
-        Body::from_request(request, state).await.map(|Body(value)| Self(value))
+        let Body(value): Body<Option<T>> = Body::from_request(request, state).await?;
+        Ok(Self(value.unwrap_or_default()))
     }
 }

@@ -75,6 +75,9 @@ async fn a_draft_is_issued_as_it_was_approved_and_once() {
     assert_eq!(old, format!("\"{}\"", draft["etag"].as_str().unwrap()));
     assert_eq!(finance.get("/v1/brands/acme/drafts/2026-03-02").await.problem(), "not-found");
     assert_eq!(finance.get("/v1/brands/acme/drafts/soon").await.problem(), "not-found");
+    assert_eq!(finance.get("/v1/invoices/a%00b").await.problem(), "not-found");
+    assert_eq!(finance.get("/v1/invoices?brand=a%00b").await.problem(), "invalid-query");
+    assert_eq!(finance.get("/v1/invoices?day=-4800-01-01").await.problem(), "invalid-query");
 
     // Without what was approved, with nonsense, and with what has changed since.
     let post = async |body: Value| finance.post(&finalize, body).await.problem();
@@ -438,7 +441,7 @@ async fn a_line_leads_to_exactly_the_receipts_that_its_charge_took() {
     let till = till(&[("acme", "2026-03-01"), ("zeta", "2026-03-01")]).await;
     let event = |id: &str, predicate: &str, product: &str| {
         format!(
-            r#"{{"receiptId":"{id}","predicateId":"{predicate}","brandId":"both"{product},"result":false,"verifiedAt":"2026-03-05T10:00:00Z"}}"#
+            r#"{{"receiptId":"{id}","predicateId":"{predicate}","brandId":"both"{product},"result":false,"verifiedAt":"2026-03-01T10:00:00Z"}}"#
         )
     };
     let shirt = r#","productRef":"shirt""#;
@@ -496,7 +499,7 @@ async fn a_line_leads_to_exactly_the_receipts_that_its_charge_took() {
     assert_eq!(rows.len(), 6, "{rows:?}");
     assert!(rows[0].starts_with("entry,receipt_id,brand,counted_as,usage_day,predicate"));
     assert!(
-        rows[5].contains(",p3,both,counted,2026-03-05,CERT_VALID@V1,,'=hat,false,"),
+        rows[5].contains(",p3,both,counted,2026-03-01,CERT_VALID@V1,,'=hat,false,"),
         "{}",
         rows[5]
     );
