@@ -179,10 +179,15 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for BodyOrNon
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let length = request.headers().get(header::CONTENT_LENGTH);
-        let is_empty = length.is_none_or(|length| length == "0");
-        if is_empty && !request.headers().contains_key(header::CONTENT_TYPE) {
-            return Ok(Self(T::default()));
+        if !request.headers().contains_key(header::CONTENT_TYPE) {
+            let bytes = Bytes::from_request(request, state).await;
+            return match bytes {
+                Ok(bytes) if bytes.is_empty() => Ok(Self(T::default())),
+                _ => {
+                    let detail = "send Content-Type: application/json";
+                    Err(Problem::new(Kind::UnsupportedMediaType, detail))
+                }
+            };
         }
         let Body(value): Body<Option<T>> = Body::from_request(request, state).await?;
         Ok(Self(value.unwrap_or_default()))

@@ -29,6 +29,18 @@ async fn till(receipts: &[(&str, &str)]) -> Till {
 }
 
 impl Till {
+    /// How a document stood before the newest change of a subject.
+    async fn before(&self, subject: &str) -> Value {
+        let before: String = sqlx::query_scalar(
+            "select before::text from activity where subject = $1 order by activity_no desc limit 1",
+        )
+        .bind(subject)
+        .fetch_one(self.world.pool())
+        .await
+        .unwrap();
+        serde_json::from_str(&before).unwrap()
+    }
+
     /// Who made the newest change of a subject, and the row that it made.
     async fn last_change(&self, subject: &str) -> (String, Value) {
         let (made_by, after): (String, String) = sqlx::query_as(
@@ -297,6 +309,8 @@ async fn what_happens_to_a_document_follows_from_its_state_and_says_who() {
     assert_eq!((&voided["state"], actions(&voided)), (&json!("voided"), Vec::new()));
     let (who, row) = till.last_change("document_event").await;
     assert_eq!((who.as_str(), &row["because"]), ("key 1 (test)", &json!("wrong price")));
+    let before = till.before("document_event").await;
+    assert_eq!((&before["state"], &before["number"]), (&json!("finalized"), &json!(first)));
     for verb in ["/void", "/cancel", "/sent", "/write_off"] {
         let body = if verb == "/sent" { json!({}) } else { because.clone() };
         let answer = finance.post(&at(&first, verb), body).await;
@@ -369,6 +383,8 @@ async fn what_happens_to_a_document_follows_from_its_state_and_says_who() {
     assert_eq!(finance.post(&at(&number, "/cancel"), because).await.problem(), "refused");
     // What was paid is paid back.
     assert_eq!(finance.post(&payments, payment("-30.00", "B3")).await.status, 201);
+    let before = till.before("payment").await;
+    assert_eq!((&before["state"], &before["paid"]), (&json!("cancelled"), &json!("30.00")));
     assert_eq!(till.scalar::<i64>("select sum(amount)::bigint from billed").await, 0);
 }
 
