@@ -24,10 +24,10 @@ pub enum Access {
     Read,
     /// To see what is billed.
     Books,
-    /// All the rest.
-    Administer,
     /// To issue documents and take payments.
     Bill,
+    /// All the rest.
+    Administer,
 }
 
 impl Access {
@@ -36,8 +36,8 @@ impl Access {
             Access::Public => &[],
             Access::Read => &Role::ALL,
             Access::Books => &[Role::FinanceRead, Role::Finance, Role::Admin],
-            Access::Administer => &[Role::Admin],
             Access::Bill => &[Role::Finance, Role::Admin],
+            Access::Administer => &[Role::Admin],
         }
     }
 }

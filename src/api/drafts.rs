@@ -175,7 +175,8 @@ impl Draft {
             reasons,
             available_actions: may
                 .into_iter()
-                .filter_map(|(name, may)| may.then(|| name.to_owned()))
+                .filter(|(_, may)| *may)
+                .map(|(name, _)| name.to_owned())
                 .collect(),
         }
     }

@@ -20,7 +20,6 @@ const SIGHTINGS_MAX: i64 = 20;
 /// An entry of the ledger.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Counted {
-    #[schema(example = 10423)]
     entry: i64,
     #[schema(example = "rcpt-7f3a")]
     receipt_id: String,
@@ -29,22 +28,15 @@ pub struct Counted {
     /// `counted`, `retried`, `unparked`, `resolved` (counted instead of another content) or `voided`.
     #[schema(example = "counted")]
     counted_as: String,
-    #[schema(example = "2026-09-01")]
     usage_day: NaiveDate,
     #[schema(example = "CERT_VALID@V1")]
     predicate: String,
-    #[schema(example = "mill-7")]
     supplier: Option<String>,
-    #[schema(example = "shirt-42")]
     product: Option<String>,
-    #[schema(example = true)]
     result: Option<bool>,
-    #[schema(example = "2026-09-01T12:00:00Z")]
     verified_at: DateTime<Utc>,
     /// Where it stood in the stream.
-    #[schema(example = 1)]
     epoch: i32,
-    #[schema(example = 10500)]
     sequence: i64,
 }
 

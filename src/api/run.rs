@@ -134,7 +134,7 @@ impl NotDue {
     }
 }
 
-fn is_blocked(not: &&NotIssued) -> bool {
+fn is_blocked(not: &NotIssued) -> bool {
     matches!(not.why, Refused::Blocked(_))
 }
 
@@ -293,7 +293,7 @@ pub async fn finalize(
         }
         many @ NotApproved::TooMany { .. } => Problem::refused(many),
     })?;
-    let (blocked_count, blocked) = NotDue::list(done.refused.iter().filter(is_blocked));
+    let (blocked_count, blocked) = NotDue::list(done.refused.iter().filter(|not| is_blocked(not)));
     let (failed_count, failed) = NotDue::list(done.refused.iter().filter(|not| !is_blocked(not)));
     let issued = done.issued.iter().take(LISTED_MAX).map(|(brand, issued)| IssuedDocument {
         brand: brand.id.as_str().to_owned(),

@@ -14,12 +14,13 @@ use super::{Error, plan_file};
 /// Which entries are behind a line.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    period: Period,
+    of: Billed,
     kinds: Vec<Kind>,
 }
 
+/// The period that the line charges for, as its document has it.
 #[derive(Clone, Debug, FromRow)]
-struct Period {
+struct Billed {
     line_key: String,
     brand_no: i32,
     period_start: NaiveDate,
@@ -50,7 +51,7 @@ pub async fn scope(
     document_no: i64,
     line: i32,
 ) -> Result<Option<Scope>, Error> {
-    let period: Option<Period> = sqlx::query_as(
+    let of: Option<Billed> = sqlx::query_as(
         "select o.line_key, p.brand_no, p.period_start, p.period_end, p.after, p.cutoff, \
             p.plan_name, v.source \
          from document_line l join document_line o \
@@ -65,11 +66,11 @@ pub async fn scope(
     .bind(line)
     .fetch_optional(&mut *snapshot)
     .await?;
-    let Some(period) = period else { return Ok(None) };
-    let kinds = match LineKey::parse(&period.line_key) {
+    let Some(of) = of else { return Ok(None) };
+    let kinds = match LineKey::parse(&of.line_key) {
         Some(LineKey::Charge(number)) => {
-            let plan = plan_file::parse(&period.source).map_err(|error| {
-                Error::Corrupt(format!("plan {} cannot be read: {error}", period.plan_name))
+            let plan = plan_file::parse(&of.source).map_err(|error| {
+                Error::Corrupt(format!("plan {} cannot be read: {error}", of.plan_name))
             })?;
             let predicates = brands::predicates(&mut *snapshot).await?;
             kinds(&plan, number, &predicates)
@@ -77,21 +78,21 @@ pub async fn scope(
         // A fee, a discount or a limit is for no receipt of its own.
         _ => Vec::new(),
     };
-    Ok(Some(Scope { period, kinds }))
+    Ok(Some(Scope { of, kinds }))
 }
 
 /// What the charge of this number takes: the first that fits takes a receipt, so the whole plan is asked.
 fn kinds(plan: &Plan, number: u16, predicates: &[NumberedPredicate]) -> Vec<Kind> {
     const BOTH: [bool; 2] = [true, false];
     let mut found = Vec::new();
-    for of in predicates {
-        let Some(predicate) = Predicate::new(&of.name, &of.version) else { continue };
+    for one in predicates {
+        let Some(predicate) = Predicate::new(&one.name, &one.version) else { continue };
         for result in BOTH {
             for has_product in BOTH {
                 for has_supplier in BOTH {
                     let kind = UsageKind { predicate, result, has_product, has_supplier };
                     if plan.charge_for(&kind) == Some(number) {
-                        let predicate_no = of.predicate_no;
+                        let predicate_no = one.predicate_no;
                         found.push(Kind { predicate_no, result, has_product, has_supplier });
                     }
                 }
@@ -111,7 +112,7 @@ pub async fn receipts(
     after: i64,
     limit: i64,
 ) -> Result<Vec<CountedReceipt>, Error> {
-    let Scope { period, kinds } = scope;
+    let Scope { of: billed, kinds } = scope;
     if kinds.is_empty() {
         return Ok(Vec::new());
     }
@@ -134,12 +135,12 @@ pub async fn receipts(
     .bind(column(|kind| kind.result))
     .bind(column(|kind| kind.has_product))
     .bind(column(|kind| kind.has_supplier))
-    .bind(period.brand_no)
-    .bind(period.period_start)
-    .bind(period.period_end)
-    .bind(period.after)
+    .bind(billed.brand_no)
+    .bind(billed.period_start)
+    .bind(billed.period_end)
+    .bind(billed.after)
     .bind(after)
-    .bind(period.cutoff)
+    .bind(billed.cutoff)
     .bind(limit)
     .fetch_all(snapshot)
     .await?)

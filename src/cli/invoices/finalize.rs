@@ -74,17 +74,15 @@ impl Finalize {
         };
         let (terms, by) = (billing_terms(config), operator());
         let issued = drafts::finalize(store, &terms, &brand, named, &approval, &by).await;
-        match issued.map_err(refusal)? {
-            Some(issued) => listing(&[(brand, issued)]).print(output),
-            None => {
-                let text = format!(
-                    "nothing of {} is due there: the period has not ended, is invoiced, or has no plan; \
-                     see `prooftally periods list --brand {0}`",
-                    brand.id
-                );
-                Err(Problem::NotFound(text).into())
-            }
+        if let Some(issued) = issued.map_err(refusal)? {
+            return listing(&[(brand, issued)]).print(output);
         }
+        let text = format!(
+            "nothing of {} is due there: the period has not ended, is invoiced, or has no plan; see \
+             `prooftally periods list --brand {0}`",
+            brand.id
+        );
+        Err(Problem::NotFound(text).into())
     }
 
     fn parsed_etag(&self) -> anyhow::Result<Option<Hash>> {
