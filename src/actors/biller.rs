@@ -9,7 +9,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::store::billing_run::{self, Done, Looked, NotApproved, Which};
 use crate::store::due::Terms;
-use crate::store::{self, Store};
+use crate::store::{self, Store, drafts};
 use crate::telemetry::metrics::Metrics;
 
 /// What the actor works with.
@@ -81,7 +81,7 @@ impl BillerArguments {
             {
                 Err(NotApproved::Store(error)) => return Err(error),
                 // Nothing was asked for that could have changed.
-                Err(NotApproved::Changed(_)) => Done::default(),
+                Err(NotApproved::Changed(_) | NotApproved::TooMany { .. }) => Done::default(),
                 Ok(done) => done,
             };
             for (brand, issued) in &done.issued {
@@ -96,7 +96,7 @@ impl BillerArguments {
                 tracing::error!(brand = %brand.id, %error, "the brand's drafts cannot be computed");
             }
         }
-        billing_run::keep_drafts(&self.store.pool, &looked).await?;
+        drafts::keep(&self.store.pool, &looked).await?;
         Ok(())
     }
 

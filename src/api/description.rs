@@ -18,6 +18,7 @@ use super::{
     Api, activity, assignments, brands, conflicts, gaps, invoices, keys, pulse, receipts,
     rejections, reports, usage,
 };
+use super::{amend, behind, drafts, holds, payments, periods, preview, run};
 
 const ABOUT: &str = "Usage, prices, invoices and their evidence. Amounts and quantities are strings; times are \
     RFC 3339 in UTC; ranges of days are half-open. Every answer that is not a success is a problem \
@@ -48,10 +49,13 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(invoices::list))
         .routes(routes!(invoices::get))
         .routes(routes!(invoices::document))
-        .routes(routes!(invoices::receipts))
+        .routes(routes!(behind::receipts))
+        .routes(routes!(behind::line_receipts))
         .routes(routes!(invoices::events))
         .routes(routes!(invoices::verify))
         .routes(routes!(invoices::credit_notes))
+        .routes(routes!(invoices::credit_note))
+        .merge(money())
         .routes(routes!(receipts::get))
         .routes(routes!(receipts::proof))
         .routes(routes!(rejections::list))
@@ -64,6 +68,30 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(activity::list))
+}
+
+/// Documents before they are issued, and what is done to them.
+fn money() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(periods::list))
+        .routes(routes!(periods::get))
+        .routes(routes!(preview::preview))
+        .routes(routes!(drafts::get))
+        .routes(routes!(drafts::refresh))
+        .routes(routes!(drafts::finalize))
+        .routes(routes!(drafts::override_reason))
+        .routes(routes!(drafts::hold))
+        .routes(routes!(holds::list))
+        .routes(routes!(holds::hold))
+        .routes(routes!(holds::release))
+        .routes(routes!(run::due))
+        .routes(routes!(run::finalize))
+        .routes(routes!(amend::void))
+        .routes(routes!(amend::cancel))
+        .routes(routes!(amend::sent))
+        .routes(routes!(amend::write_off))
+        .routes(routes!(amend::credit))
+        .routes(routes!(payments::list, payments::create))
 }
 
 /// The operations of a path, with their methods.
@@ -147,11 +175,15 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
         kinds.extend([Kind::IdempotencyKeyInUse, Kind::IdempotencyKeyReused]);
         add_idempotency_key(operation);
     }
+    if method == "POST" && path.ends_with("/finalize") {
+        kinds.extend([Kind::Blocked, Kind::ChangedMeanwhile, Kind::IfMatchRequired]);
+    }
     for kind in kinds {
         let status = kind.status().as_str().to_owned();
         let responses = &mut operation.responses.responses;
         let name = format!("`{}`", kind.name());
         match responses.get_mut(&status) {
+            Some(RefOr::T(response)) if response.description.contains(&name) => {}
             Some(RefOr::T(response)) if response.description.starts_with('`') => {
                 response.description = format!("{}, {name}", response.description);
             }

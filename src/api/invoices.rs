@@ -1,4 +1,4 @@
-//! Documents that were issued: invoices, adjustments and credit notes, and the receipts behind them.
+//! Documents that were issued: invoices, adjustments and credit notes.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,14 +15,15 @@ use super::brands::known;
 use super::caller::Caller;
 use super::page::{At, Listed, Page, Path, Query};
 use super::problem::Problem;
-use super::receipts::Counted;
+use super::said::Day;
 use crate::store::documents::{self, Filter};
-use crate::store::{ledger, verification};
+use crate::store::verification;
 
 /// A document as it stands.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Invoice {
     /// Counted over all documents; names one that has no number.
+    #[schema(example = 123)]
     document_no: i64,
     #[schema(example = "INV-2026-000123")]
     number: Option<String>,
@@ -37,21 +38,31 @@ pub struct Invoice {
     /// `finalized`, `voided` or `cancelled`.
     #[schema(example = "finalized")]
     state: String,
+    #[schema(example = false)]
     is_delivered: bool,
     /// Of the regular invoice that it is, if it is one: half-open.
+    #[schema(example = "2026-09-01")]
     period_start: Option<NaiveDate>,
+    #[schema(example = "2026-10-01")]
     period_end: Option<NaiveDate>,
     #[schema(example = "EUR")]
     currency: String,
+    #[schema(example = "2026-10-04")]
     issue_date: NaiveDate,
+    #[schema(example = "2026-10-18")]
     due_date: Option<NaiveDate>,
     net_total: Exact,
     tax_total: Exact,
     total: Exact,
     /// What is owed; not there where nothing is: on credit notes, and on what was taken back.
     balance: Option<Balance>,
+    #[schema(example = "2026-10-04T08:30:00Z")]
     finalized_at: DateTime<Utc>,
+    #[schema(example = "key 3 (finance team)")]
     finalized_by: String,
+    /// What its state lets be done, to those who may: `void`, `cancel`, `mark_sent`, `credit`, `pay`, `write_off`.
+    #[schema(example = json!(["void", "cancel", "mark_sent", "credit", "pay", "write_off"]))]
+    available_actions: Vec<String>,
 }
 
 /// total - credited - paid = due.
@@ -67,13 +78,14 @@ pub struct Balance {
 
 impl Invoice {
     fn of(listed: documents::Listed) -> Result<Self, Problem> {
-        let is_owed = listed.state == "finalized" && listed.kind != "credit_note";
-        let balance = is_owed.then(|| listed.balance()).transpose()?.map(|balance| Balance {
-            state: balance.state.as_str().to_owned(),
-            credited: balance.credited.amount().into(),
-            paid: balance.paid.amount().into(),
-            due: balance.due.amount().into(),
-        });
+        let actions = listed.actions()?;
+        let balance =
+            listed.is_owed().then(|| listed.balance()).transpose()?.map(|balance| Balance {
+                state: balance.state.as_str().to_owned(),
+                credited: balance.credited.amount().into(),
+                paid: balance.paid.amount().into(),
+                due: balance.due.amount().into(),
+            });
         Ok(Self {
             document_no: listed.document_no,
             number: listed.number,
@@ -93,6 +105,7 @@ impl Invoice {
             balance,
             finalized_at: listed.finalized_at,
             finalized_by: listed.finalized_by,
+            available_actions: actions.iter().map(|action| action.as_str().to_owned()).collect(),
         })
     }
 }
@@ -109,7 +122,7 @@ pub struct Which {
     state: Option<String>,
     /// Only invoices of the period with this day.
     #[param(example = "2026-09-01")]
-    day: Option<NaiveDate>,
+    day: Option<Day>,
 }
 
 async fn page(
@@ -134,7 +147,7 @@ async fn page(
         brand_no,
         state: which.state,
         credit_notes: Some(credit_notes),
-        day: which.day,
+        day: which.day.map(|day| day.0),
         name: None,
         before,
         limit: at.rows(),
@@ -169,8 +182,21 @@ pub async fn credit_notes(
     page(&api, &caller, &at, which, true).await
 }
 
+/// The document of this name as it stands, in a snapshot of its own.
+pub async fn listed(api: &Api, caller: &Caller, name: &str) -> Result<documents::Listed, Problem> {
+    let mut snapshot = api.read(caller).await?;
+    let found = seen(&mut snapshot, caller, name).await?;
+    snapshot.rollback().await?;
+    Ok(found)
+}
+
+/// As [`listed`], as it is answered.
+pub async fn named_document(api: &Api, caller: &Caller, name: &str) -> Result<Invoice, Problem> {
+    Invoice::of(listed(api, caller, name).await?)
+}
+
 /// The document of this name that the caller may see.
-async fn seen(
+pub async fn seen(
     snapshot: &mut PgConnection,
     caller: &Caller,
     name: &str,
@@ -182,10 +208,12 @@ async fn seen(
         ..Filter::default()
     };
     let found = documents::list(snapshot, &filter).await?.pop();
-    found.ok_or_else(|| {
-        let shown: String = name.chars().take(64).collect();
-        Problem::not_found(format!("document {shown}"))
-    })
+    found.ok_or_else(|| no_document(name))
+}
+
+fn no_document(name: &str) -> Problem {
+    let shown: String = name.chars().take(64).collect();
+    Problem::not_found(format!("document {shown}"))
 }
 
 /// One document by its number, or by its `document_no` if it has none: an invoice or a credit note.
@@ -197,9 +225,22 @@ pub async fn get(
     caller: Caller,
     Path(number): Path<String>,
 ) -> Result<Json<Invoice>, Problem> {
-    let mut snapshot = api.read(&caller).await?;
-    let listed = seen(&mut snapshot, &caller, &number).await?;
-    snapshot.rollback().await?;
+    named_document(&api, &caller, &number).await.map(Json)
+}
+
+/// One credit note by its number.
+#[utoipa::path(get, path = "/v1/credit_notes/{number}", tag = "invoices",
+    params(("number" = String, Path, example = "CN-2026-000007")),
+    responses((status = 200, description = "It", body = Invoice)))]
+pub async fn credit_note(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> Result<Json<Invoice>, Problem> {
+    let listed = listed(&api, &caller, &number).await?;
+    if listed.kind != "credit_note" {
+        return Err(no_document(&number));
+    }
     Invoice::of(listed).map(Json)
 }
 
@@ -220,26 +261,6 @@ pub async fn document(
     let etag = format!("\"{}\"", billing::hash::Hash::of(&[&body]));
     let headers = [(header::CONTENT_TYPE, "application/json".to_owned()), (header::ETAG, etag)];
     Ok((headers, body).into_response())
-}
-
-/// The receipts behind a document, by entry: those that its evidence is built over. They are read from the
-/// ledger, page by page.
-#[utoipa::path(get, path = "/v1/invoices/{number}/receipts", tag = "invoices",
-    params(("number" = String, Path, example = "INV-2026-000123"), At),
-    responses((status = 200, description = "A page", body = Page<Counted>)))]
-pub async fn receipts(
-    State(api): State<Api>,
-    caller: Caller,
-    at: At,
-    Path(number): Path<String>,
-) -> Result<Listed<Counted>, Problem> {
-    let after = at.after()?.unwrap_or(0);
-    let mut snapshot = api.read(&caller).await?;
-    let listed = seen(&mut snapshot, &caller, &number).await?;
-    let rows =
-        ledger::behind_document(&mut *snapshot, listed.document_no, after, at.rows()).await?;
-    snapshot.rollback().await?;
-    Ok(at.page(rows, |row| row.entry.to_string(), Counted::from))
 }
 
 /// Something that happened to a document.

@@ -9,27 +9,37 @@
 
 mod access;
 mod activity;
+mod amend;
 mod amount;
 mod assignments;
+mod behind;
 mod brands;
 mod caller;
 mod conflicts;
 mod description;
+mod drafts;
 mod edge;
 mod examples;
 mod gaps;
+mod holds;
 mod invoices;
 mod keys;
 mod limiter;
+mod lines;
 mod listener;
 pub mod oidc;
 mod once;
 mod page;
+mod payments;
+mod periods;
+mod preview;
 mod problem;
 mod pulse;
 mod receipts;
 mod rejections;
 mod reports;
+mod run;
+mod said;
 mod stream;
 mod usage;
 

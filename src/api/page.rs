@@ -181,3 +181,25 @@ impl<T: Serialize> IntoResponse for Listed<T> {
         response
     }
 }
+
+/// A JSON body that may be left out or null, and says nothing then.
+pub struct BodyOrNone<T>(pub T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for BodyOrNone<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !request.headers().contains_key(header::CONTENT_TYPE) {
+            let bytes = Bytes::from_request(request, state).await;
+            return match bytes {
+                Ok(bytes) if bytes.is_empty() => Ok(Self(T::default())),
+                _ => {
+                    let detail = "send Content-Type: application/json";
+                    Err(Problem::new(Kind::UnsupportedMediaType, detail))
+                }
+            };
+        }
+        let Body(value): Body<Option<T>> = Body::from_request(request, state).await?;
+        Ok(Self(value.unwrap_or_default()))
+    }
+}

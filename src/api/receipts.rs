@@ -66,6 +66,43 @@ impl From<CountedReceipt> for Counted {
     }
 }
 
+impl Counted {
+    /// The columns of a receipt as CSV.
+    pub const COLUMNS: [&str; 12] = [
+        "entry",
+        "receipt_id",
+        "brand",
+        "counted_as",
+        "usage_day",
+        "predicate",
+        "supplier",
+        "product",
+        "result",
+        "verified_at",
+        "epoch",
+        "sequence",
+    ];
+
+    /// What it has in each of these columns.
+    pub fn fields(&self) -> [String; 12] {
+        let time = self.verified_at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+        [
+            self.entry.to_string(),
+            self.receipt_id.clone(),
+            self.brand.clone(),
+            self.counted_as.clone(),
+            self.usage_day.to_string(),
+            self.predicate.clone(),
+            self.supplier.clone().unwrap_or_default(),
+            self.product.clone().unwrap_or_default(),
+            self.result.map(|result| result.to_string()).unwrap_or_default(),
+            time,
+            self.epoch.to_string(),
+            self.sequence.to_string(),
+        ]
+    }
+}
+
 /// A later sight of a receipt.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SeenAgain {

@@ -7,11 +7,12 @@ use clap::{Args, Subcommand};
 use rust_decimal::Decimal;
 
 use super::asking::operator;
-use super::invoices::{amount_of, known, list, refusal};
+use super::invoices::{known, list, refusal};
 use super::output::Output;
 use crate::config::Config;
 use crate::engine::billing_terms;
-use crate::store::{Store, issue};
+use crate::store::Store;
+use crate::store::issue::{self, Refused};
 
 #[derive(Debug, Subcommand)]
 pub enum CreditNotes {
@@ -57,9 +58,9 @@ impl Create {
     async fn run(self, config: &Config, store: &Store) -> anyhow::Result<()> {
         let document = known(store, &self.invoice).await?;
         let lines = self.lines.iter();
-        let amounts: anyhow::Result<Vec<_>> =
-            lines.map(|(line, amount)| Ok((*line, amount_of(&document, *amount)?))).collect();
-        let amounts = Amounts::Goodwill(amounts?);
+        let amounts: Result<Vec<_>, Refused> =
+            lines.map(|(line, amount)| Ok((*line, document.money(*amount)?))).collect();
+        let amounts = Amounts::Goodwill(amounts.map_err(refusal)?);
         let (issuers, now) = (billing_terms(config).issuers, Utc::now());
         let (pool, because, by) = (&store.pool, &self.because, operator());
         let note = issue::favour(pool, &issuers, &document, &amounts, because, now, &by)

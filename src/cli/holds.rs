@@ -7,7 +7,8 @@ use clap::builder::NonEmptyStringValueParser;
 use super::asking::operator;
 use super::output::{Listing, Output};
 use super::{Problem, brands};
-use crate::store::{Store, holds};
+use crate::store::Store;
+use crate::store::holds::{self, Filter};
 
 #[derive(Debug, Subcommand)]
 pub enum Holds {
@@ -50,7 +51,8 @@ impl Holds {
                     "cleared_at",
                     "cleared_by",
                 ]);
-                for hold in holds::list(&store.pool, all).await? {
+                let filter = Filter { released: all, limit: i64::MAX, ..Filter::default() };
+                for hold in holds::list(&store.pool, &filter).await? {
                     listing.row([
                         hold.hold_no.into(),
                         hold.brand_id.into(),

@@ -5,7 +5,6 @@ mod finalize;
 pub mod list;
 mod verify;
 
-pub use amend::money as amount_of;
 use anyhow::Context as _;
 use billing::plan::Plan;
 use clap::Subcommand;

@@ -1,19 +1,21 @@
 //! `prooftally periods list|show|override`: what is due, and what speaks against issuing it.
 
-use billing::completeness::Reason;
+use billing::ids::BrandId;
 use chrono::{NaiveDate, Utc};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use super::asking::operator;
+use super::invoices::refusal;
 use super::output::{Cell, Listing, Output};
 use super::preview::day;
 use super::{Problem, brands};
 use crate::config::Config;
 use crate::engine::billing_terms;
 use crate::store::documents::{self, Filter};
+use crate::store::drafts::{self, Named};
 use crate::store::due::Candidate;
-use crate::store::{Store, billing_run, holds};
+use crate::store::{Store, billing_run};
 
 #[derive(Debug, Subcommand)]
 pub enum Periods {
@@ -164,20 +166,18 @@ async fn due(
 ) -> anyhow::Result<Candidate> {
     let brand = brands::known(store, brand).await?;
     let terms = billing_terms(config);
-    let looked = billing_run::look(store, &terms, Some(brand.no), Utc::now(), None).await?;
-    let mut candidates = Vec::new();
-    for (_, found) in looked {
-        candidates.extend(found?);
-    }
-    let found =
-        candidates.into_iter().find(|one| one.slot.is_some_and(|slot| slot.period.contains(day)));
-    found.ok_or_else(|| {
-        let text = format!(
-            "no period of {} with {day} is due: it has not ended, is invoiced, or has no plan",
-            brand.id
-        );
-        Problem::NotFound(text).into()
-    })
+    let mut snapshot =
+        store.pool.begin_with("begin isolation level repeatable read read only").await?;
+    let found = drafts::find(&mut snapshot, &terms, &brand, Named::Day(day), Utc::now()).await?;
+    snapshot.rollback().await?;
+    found.ok_or_else(|| not_due(&brand.id, day))
+}
+
+fn not_due(brand: &BrandId, day: NaiveDate) -> anyhow::Error {
+    let text = format!(
+        "no period of {brand} with {day} is due: it has not ended, is invoiced, or has no plan"
+    );
+    Problem::NotFound(text).into()
 }
 
 fn show(candidate: &Candidate) -> Listing {
@@ -197,24 +197,14 @@ fn show(candidate: &Candidate) -> Listing {
 
 impl Override {
     async fn run(self, config: &Config, store: &Store) -> anyhow::Result<()> {
-        let reason = Reason::from_name(&self.reason).ok_or_else(|| {
-            let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-            Problem::Refused(format!(
-                "there is no reason {}; there are {}",
-                self.reason,
-                names.join(", ")
-            ))
-        })?;
-        if !reason.can_be_overridden() {
-            let text = format!("{} cannot be overridden", self.reason);
-            return Err(Problem::Refused(text).into());
-        }
-        let candidate = due(config, store, &self.brand, self.period).await?;
-        let Some(slot) = candidate.slot else { return Ok(()) };
-        let (brand, start) = (&candidate.brand.id, slot.period.start());
-        holds::override_reason(&store.pool, brand, start, reason, &self.because, &operator())
-            .await?;
-        eprintln!("{} is answered for on the period from {start} of {brand}", self.reason);
+        let brand = brands::known(store, &self.brand).await?;
+        let (terms, named, by) = (billing_terms(config), Named::Day(self.period), operator());
+        let (reason, because) = (self.reason.as_str(), self.because.as_str());
+        let start = drafts::override_reason(store, &terms, &brand, named, reason, because, &by)
+            .await
+            .map_err(refusal)?
+            .ok_or_else(|| not_due(&brand.id, self.period))?;
+        eprintln!("{reason} is answered for on the period from {start} of {}", brand.id);
         Ok(())
     }
 }

@@ -8,26 +8,21 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use billing::assignment::Timeline;
-use billing::draft::{self, Input, Usage};
 use billing::ids::{self, BrandId};
-use billing::line::Line;
-use billing::money::Money;
 use billing::period::{Anchor, Grid, Period, Slot};
 use billing::plan::Plan;
-use billing::projection::Passed;
-use billing::tax::{self, Dated, Totals, Treatment};
-use chrono::{Months, NaiveDate, Utc};
+use chrono::{NaiveDate, Utc};
 use clap::{ArgGroup, Args};
 use sqlx::PgConnection;
 
 use super::output::Output;
 use super::{Problem, invoices};
 use crate::config::Config;
+use crate::store::Store;
 use crate::store::brands::{self, Brand};
-use crate::store::catalog::{self, Catalog};
-use crate::store::period_usage::{self, PeriodUsage};
+use crate::store::catalog::Catalog;
+use crate::store::preview::{self, Case, Known, Priced, Shown, Unpriced, Wanted, When};
 use crate::store::unassigned::{self, Unassigned};
-use crate::store::{Store, assignments, profiles};
 
 #[derive(Debug, Args)]
 #[command(
@@ -64,26 +59,13 @@ pub struct Preview {
     plan_file: Option<PathBuf>,
 }
 
-/// Which periods are meant.
-#[derive(Clone, Copy, Debug)]
-enum When {
-    /// The one that has this day.
-    Day(NaiveDate),
-    /// All that have days of this calendar month.
-    Month(Period),
-}
-
 /// Reads `YYYY-MM-DD` or `YYYY-MM`.
 fn when(text: &str) -> Result<When, String> {
     if text.parse::<NaiveDate>().is_ok() {
-        return super::day::day(text).map(When::Day);
+        // Says what is wrong with a day.
+        super::day::day(text)?;
     }
-    let first = super::day::day(&format!("{text}-01"));
-    first
-        .ok()
-        .and_then(|first| Period::new(first, first.checked_add_months(Months::new(1))?))
-        .map(When::Month)
-        .ok_or_else(|| "write a day as YYYY-MM-DD or a month as YYYY-MM".to_owned())
+    When::parse(text).ok_or_else(|| "write a day as YYYY-MM-DD or a month as YYYY-MM".to_owned())
 }
 
 /// Reads `YYYY-MM-DD`, or `YYYY-MM` as the first of the month.
@@ -94,86 +76,13 @@ pub fn day(text: &str) -> Result<NaiveDate, String> {
     })
 }
 
-/// A period of a brand with all that its draft needs.
-struct Case {
-    brand: Brand,
-    plan: Plan,
-    /// `None` for a plan's file that was not applied.
-    version: Option<i32>,
-    assignment: Option<i64>,
-    slot: Slot,
-    usage: PeriodUsage,
-    /// The plan to compare with, and its usage.
-    other: Option<(Plan, PeriodUsage)>,
-    tax: Option<Treatment>,
-    /// The last day whose usage is in it.
-    until: NaiveDate,
-    is_projected: bool,
-}
-
-/// A draft that owns what it says.
-struct Shown {
-    lines: Vec<Line>,
-    net_total: Money,
-    tax: Option<Totals>,
-    unpriced: Vec<Unpriced>,
-    receipts: u64,
-}
-
-/// Receipts that no charge takes.
-struct Unpriced {
-    predicate: String,
-    result: bool,
-    receipts: u64,
-}
-
-impl Case {
-    fn draft(&self) -> anyhow::Result<Shown> {
-        self.draft_of(&self.plan, &self.usage)
+/// A refusal of a preview with its exit code.
+fn refusal(error: preview::Error) -> anyhow::Error {
+    match error {
+        preview::Error::WithoutPlan(text) => Problem::NotFound(text).into(),
+        preview::Error::NotBegun { .. } => Problem::Refused(error.to_string()).into(),
+        error => error.into(),
     }
-
-    /// The draft under the plan to compare with; under its own if there is none.
-    fn other_draft(&self) -> anyhow::Result<Shown> {
-        match &self.other {
-            Some((plan, usage)) => self.draft_of(plan, usage),
-            None => self.draft(),
-        }
-    }
-
-    fn draft_of(&self, plan: &Plan, usage: &PeriodUsage) -> anyhow::Result<Shown> {
-        let rows = usage.usage()?;
-        let (slot, distinct) = (self.slot, usage.distinct.as_slice());
-        let input = Input { plan, slot, usage: &rows, distinct, tax: self.tax.as_ref() };
-        let draft = draft::draft(&input)
-            .with_context(|| format!("the draft of {} in {}", self.brand.id, slot.period))?;
-        let unpriced = |usage: &Usage<'_>| {
-            let Usage { kind, receipts } = usage;
-            let predicate = kind.predicate.to_string();
-            Unpriced { predicate, result: kind.result, receipts: *receipts }
-        };
-        Ok(Shown {
-            unpriced: draft.unpriced.iter().map(unpriced).collect(),
-            lines: draft.lines,
-            net_total: draft.net_total,
-            tax: draft.tax,
-            receipts: draft.receipts,
-        })
-    }
-}
-
-/// What all brands have in common.
-struct Known {
-    catalog: Catalog,
-    timelines: BTreeMap<i32, Timeline>,
-    taxes: BTreeMap<i32, Vec<Dated>>,
-}
-
-/// Which plan prices a period.
-struct Priced {
-    plan: Plan,
-    version: Option<i32>,
-    assignment: Option<i64>,
-    slot: Slot,
 }
 
 impl Preview {
@@ -186,7 +95,11 @@ impl Preview {
         let candidate = candidate::Candidate::read(self.diff, self.plan_file.as_deref())?;
         let mut snapshot =
             store.pool.begin_with("begin isolation level repeatable read read only").await?;
-        let known = Known::read(&mut snapshot, brands.as_slice()).await?;
+        let one = match brands.as_slice() {
+            [brand] => Some(brand.no),
+            _ => None,
+        };
+        let known = Known::read(&mut snapshot, one).await?;
         let mut unassigned = Vec::new();
         if self.all {
             unassigned = unassigned::unassigned(&mut *snapshot, None).await?;
@@ -265,107 +178,32 @@ impl Preview {
         brand: &Brand,
         candidate: Option<&candidate::Candidate>,
     ) -> anyhow::Result<Vec<Case>> {
-        let mut cases = Vec::new();
+        let (mut cases, now) = (Vec::new(), Utc::now());
         for priced in self.priced(config, known, brand)? {
             let counted = candidate.map(|one| one.plan(&known.catalog, &priced));
             let other = counted.transpose()?.flatten();
-            cases.push(self.case(snapshot, known, brand.clone(), priced, other).await?);
+            let wanted = self.wanted();
+            let case = known.case(snapshot, &wanted, brand.clone(), priced, other, now).await;
+            cases.push(case.map_err(refusal)?);
         }
         Ok(cases)
     }
 
-    /// The days that say which periods are meant, in the brand's zone.
-    fn days(&self, brand: &Brand) -> anyhow::Result<Period> {
-        let day = match (self.period, self.at) {
-            (Some(When::Month(month)), _) => return Ok(month),
-            (Some(When::Day(day)), _) | (None, Some(day)) => day,
-            (None, None) => billing::usage::usage_day(Utc::now(), brand.zone),
-        };
-        day.succ_opt()
-            .and_then(|next| Period::new(day, next))
-            .context("the period is beyond the calendar")
+    fn wanted(&self) -> Wanted {
+        Wanted { period: self.period, at: self.at, projected: self.projected }
     }
 
     /// The periods and their plans. None for a brand without one, if all are asked for.
     fn priced(&self, config: &Config, known: &Known, brand: &Brand) -> anyhow::Result<Vec<Priced>> {
-        let days = self.days(brand)?;
+        let days = self.wanted().days(brand, Utc::now())?;
         if let Some(name) = &self.plan {
             return by_calendar(config, &known.catalog, name, days);
         }
-        let timeline = known.timelines.get(&brand.no);
-        let overlaps = |period: Period| period.start() < days.end() && period.end() > days.start();
-        let assigned = timeline.into_iter().flat_map(|all| all.periods_before(days.end()));
-        let priced = assigned
-            .filter(|found| overlaps(found.slot.period))
-            .map(|found| {
-                let name = &found.assignment.plan;
-                let plan = known.catalog.plan(name, found.version).context("a version is gone")?;
-                let (version, assignment) = (Some(found.version), Some(found.assignment.no));
-                Ok(Priced { plan: plan.clone(), version, assignment, slot: found.slot })
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let priced = known.assigned(brand, days)?;
         if priced.is_empty() && !self.all {
-            let text = without_plan(&brand.id, timeline.is_some(), days);
-            return Err(Problem::NotFound(text).into());
+            return Err(refusal(known.without_plan(brand, days)));
         }
         Ok(priced)
-    }
-
-    /// Reads the usage as each of the plans wants to see it.
-    async fn case(
-        &self,
-        snapshot: &mut PgConnection,
-        known: &Known,
-        brand: Brand,
-        priced: Priced,
-        other: Option<Plan>,
-    ) -> anyhow::Result<Case> {
-        let Priced { plan, version, assignment, slot } = priced;
-        let period = slot.period;
-        let today = billing::usage::usage_day(Utc::now(), brand.zone);
-        let until = self.at.map_or(period.last_day(), |at| at.min(period.last_day()));
-        // Days to come have no usage yet, and are no ground for an estimate.
-        let passed_at = self.at.unwrap_or(today).min(today).min(period.last_day());
-        let passed = Passed::of(period, if self.projected { passed_at } else { until });
-        let passed = passed.ok_or_else(|| {
-            let text = format!("the period of {}, {period}, has not begun by then", brand.id);
-            Problem::Refused(text)
-        })?;
-        let day_after = until.succ_opt().context("the period is beyond the calendar")?;
-        let days = Period::new(period.start(), day_after).context("the period has begun")?;
-        let seen = |usage: PeriodUsage, plan: &Plan| {
-            if self.projected { usage.projected(plan, passed) } else { Ok(usage) }
-        };
-        let usage = seen(period_usage::read(snapshot, &brand, days, &plan).await?, &plan)?;
-        let other = match other {
-            None => None,
-            Some(other) => {
-                let usage = period_usage::read(snapshot, &brand, days, &other).await?;
-                let usage = seen(usage, &other)?;
-                Some((other, usage))
-            }
-        };
-        let taxes = known.taxes.get(&brand.no).map_or(&[] as &[Dated], Vec::as_slice);
-        let tax = tax::in_force(taxes, period.last_day()).cloned();
-        let is_projected = self.projected && passed.days < passed.of_days;
-        Ok(Case { brand, plan, version, assignment, slot, usage, other, tax, until, is_projected })
-    }
-}
-
-impl Known {
-    async fn read(snapshot: &mut PgConnection, brands: &[Brand]) -> anyhow::Result<Self> {
-        let one = match brands {
-            [brand] => Some(brand.no),
-            _ => None,
-        };
-        let catalog = catalog::read(&mut *snapshot).await?;
-        let timelines = assignments::timelines(&mut *snapshot, &catalog, one).await?;
-        let taxes = profiles::taxes(&mut *snapshot, one).await?;
-        let dated = |records: Vec<profiles::TaxRecord>| {
-            records.into_iter().map(|record| record.dated).collect()
-        };
-        let taxes = taxes.into_iter().map(|(brand, records)| (brand, dated(records))).collect();
-        Ok(Self { catalog, timelines, taxes })
     }
 }
 
@@ -394,21 +232,6 @@ fn by_calendar(
         periods.push(priced);
     }
     Ok(periods)
-}
-
-fn without_plan(brand: &BrandId, has_assignments: bool, days: Period) -> String {
-    let (first, last) = (days.start(), days.last_day());
-    let whole = if has_assignments && first == last {
-        format!("{brand} has no assignment on {first}")
-    } else if has_assignments {
-        format!("{brand} has no assignment from {first} to {last}")
-    } else {
-        format!("{brand} has no plan")
-    };
-    format!(
-        "{whole}: give it one with `prooftally assignments create --brand {brand} --plan NAME --from \
-         DATE`, or preview any plan with --plan NAME"
-    )
 }
 
 /// The plan in the file of that name, for days on which no version is in force.

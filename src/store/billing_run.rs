@@ -1,12 +1,12 @@
-//! A billing run: looks at brands, one after the other and none in another's way, keeps their drafts and
-//! issues what may be issued.
+//! A billing run: looks at brands, one after the other and none in another's way, and issues what may be
+//! issued.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use billing::hash::Hash;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::brands::{self, Brand};
 use super::due::{self, Candidate, Known, Terms};
@@ -56,20 +56,35 @@ async fn look_at(
 ) -> Result<Vec<Looked>, Error> {
     let mut snapshot =
         store.pool.begin_with("begin isolation level repeatable read read only").await?;
-    let mut known = Known::read(&mut snapshot, brand_no, issues.is_some()).await?;
-    known.read_usage(&mut snapshot, now).await?;
+    let found = look_in(&mut snapshot, terms, brand_no, now, issues).await?;
+    snapshot.rollback().await?;
+    Ok(found)
+}
+
+/// As [`look`], in a snapshot of the caller's.
+///
+/// # Errors
+/// If the database is away, or what all brands share cannot be read.
+pub async fn look_in(
+    snapshot: &mut PgConnection,
+    terms: &Terms,
+    brand_no: Option<i32>,
+    now: DateTime<Utc>,
+    issues: Option<Issues<'_>>,
+) -> Result<Vec<Looked>, Error> {
+    let mut known = Known::read(snapshot, brand_no, issues.is_some()).await?;
+    known.read_usage(snapshot, now).await?;
     let mut found = Vec::with_capacity(known.brands.len());
     for brand in &known.brands {
-        match due::candidates(&mut snapshot, &known, terms, brand, now).await {
+        match due::candidates(snapshot, &known, terms, brand, now).await {
             Ok(candidates) => found.push((brand.clone(), Ok(candidates))),
             Err(error @ Error::Corrupt(_)) => found.push((brand.clone(), Err(error))),
             Err(error) => return Err(error),
         }
     }
     if let Some(issues) = issues {
-        add_evidence(&mut snapshot, &mut found, issues).await?;
+        add_evidence(snapshot, &mut found, issues).await?;
     }
-    snapshot.rollback().await?;
     Ok(found)
 }
 
@@ -92,6 +107,8 @@ pub struct Which {
     pub day: Option<NaiveDate>,
     /// Only what a person has seen; periods that are due after those are left for another run.
     pub approval: Option<RunApproval>,
+    /// A run of more documents is refused as a whole; only with an approval.
+    pub documents_max: Option<u64>,
 }
 
 /// What a person approves of a run as a whole. What is `None` is not looked at.
@@ -142,6 +159,8 @@ impl std::fmt::Display for Summary {
 pub enum NotApproved {
     #[error("what was approved has changed: due are now {0}; look at them again")]
     Changed(Summary),
+    #[error("{count} documents are due, and a run has at most {max}: name a brand or a day")]
+    TooMany { count: u64, max: u64 },
     #[error(transparent)]
     Store(#[from] Error),
 }
@@ -175,7 +194,24 @@ impl Which {
 #[derive(Debug, Default)]
 pub struct Done {
     pub issued: Vec<(Brand, Issued)>,
-    pub refused: Vec<(Brand, Refused)>,
+    pub refused: Vec<NotIssued>,
+}
+
+/// A document that was not issued.
+#[derive(Debug)]
+pub struct NotIssued {
+    pub brand: Brand,
+    /// The first day of the period that it is the invoice of; `None` for an adjustment, and where the
+    /// brand's documents cannot be computed.
+    pub period_start: Option<NaiveDate>,
+    pub why: Refused,
+}
+
+impl NotIssued {
+    fn of(candidate: &Candidate, why: Refused) -> Self {
+        let period_start = candidate.slot.map(|slot| slot.period.start());
+        Self { brand: candidate.brand.clone(), period_start, why }
+    }
 }
 
 /// Documents that share a transaction: enough that what each of them costs alone does not count, and few
@@ -202,6 +238,10 @@ pub async fn issue_all(
         let may = |one: &Candidate| which.has(one) && one.decide().is_ok();
         let found = look(store, terms, which.brand_no, now, Some(&may)).await?;
         let Ready { mut ready, mut refused } = Ready::of(found, which);
+        let (count, max) = (ready.len() as u64, which.documents_max.unwrap_or(u64::MAX));
+        if count > max && approved.is_none() {
+            return Err(NotApproved::TooMany { count, max });
+        }
         if let Some(approval) = &which.approval {
             let approved = match &approved {
                 Some(approved) => approved,
@@ -217,7 +257,7 @@ pub async fn issue_all(
                 tried += 1;
                 match issued {
                     Ok(issued) => done.issued.push((candidate.brand.clone(), issued)),
-                    Err(why) => refused.push((candidate.brand.clone(), why)),
+                    Err(why) => refused.push(NotIssued::of(candidate, why)),
                 }
             }
             progress(tried, total);
@@ -234,7 +274,7 @@ pub async fn issue_all(
 #[derive(Debug, Default)]
 pub struct Ready {
     pub ready: Vec<Candidate>,
-    pub refused: Vec<(Brand, Refused)>,
+    pub refused: Vec<NotIssued>,
 }
 
 impl Ready {
@@ -245,14 +285,15 @@ impl Ready {
             let candidates = match candidates {
                 Ok(candidates) => candidates,
                 Err(error) => {
-                    this.refused.push((brand, Refused::Store(error)));
+                    let why = Refused::Store(error);
+                    this.refused.push(NotIssued { brand, period_start: None, why });
                     continue;
                 }
             };
             for candidate in candidates.into_iter().filter(|one| which.has(one)) {
                 match candidate.decide() {
+                    Err(blocked) => this.refused.push(NotIssued::of(&candidate, blocked.into())),
                     Ok(_) => this.ready.push(candidate),
-                    Err(blocked) => this.refused.push((brand.clone(), blocked.into())),
                 }
             }
         }
@@ -308,90 +349,4 @@ async fn issue<'a>(
         }
     }
     Ok(tried)
-}
-
-/// Keeps the candidates as drafts: new and changed ones are written, and those that are no longer due
-/// dropped. The answer is how many rows were touched.
-///
-/// # Errors
-/// If the database is away.
-pub async fn keep_drafts(pool: &PgPool, looked: &[Looked]) -> Result<u64, Error> {
-    type Key = (i32, Option<NaiveDate>, String);
-    type Row = (i64, i32, Option<NaiveDate>, String, Vec<u8>);
-    let rows: Vec<Row> =
-        sqlx::query_as("select draft_no, brand_no, period_start, currency, etag from draft")
-            .fetch_all(pool)
-            .await?;
-    let mut kept: BTreeMap<Key, (i64, Vec<u8>)> = rows
-        .into_iter()
-        .map(|(no, brand, start, currency, etag)| ((brand, start, currency), (no, etag)))
-        .collect();
-    let mut touched = 0;
-    for (brand, candidates) in looked {
-        let Ok(candidates) = candidates else {
-            // What cannot be computed now stays as it was computed last.
-            kept.retain(|(of, ..), _| *of != brand.no);
-            continue;
-        };
-        for candidate in candidates {
-            let (Some(document), Some(etag)) = (&candidate.document, candidate.etag()) else {
-                continue;
-            };
-            let start = candidate.slot.map(|slot| slot.period.start());
-            let key = (brand.no, start, document.currency.code().to_owned());
-            if kept.remove(&key).is_some_and(|(_, before)| before == etag.as_bytes()) {
-                continue;
-            }
-            write(pool, candidate, etag).await?;
-            touched += 1;
-        }
-    }
-    let looked_at: Vec<i32> = looked.iter().map(|(brand, _)| brand.no).collect();
-    let gone: Vec<i64> = kept
-        .into_iter()
-        .filter(|((brand, ..), _)| looked_at.contains(brand))
-        .map(|(_, (no, _))| no)
-        .collect();
-    if !gone.is_empty() {
-        let deleted = sqlx::query("delete from draft where draft_no = any($1)")
-            .bind(gone)
-            .execute(pool)
-            .await?;
-        touched += deleted.rows_affected();
-    }
-    Ok(touched)
-}
-
-async fn write(pool: &PgPool, candidate: &Candidate, etag: Hash) -> Result<(), Error> {
-    let Some(document) = &candidate.document else { return Ok(()) };
-    let body = document.to_bytes().map_err(|error| Error::Corrupt(format!("a draft: {error}")))?;
-    let kind = match document.kind {
-        billing::document::Kind::Invoice => "invoice",
-        billing::document::Kind::CreditNote => "credit_note",
-        billing::document::Kind::Adjustment => "adjustment",
-    };
-    sqlx::query(
-        "insert into draft (brand_no, period_start, period_end, currency, kind, body, etag, \
-            net_total, total, cutoff, billing_version) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
-         on conflict (brand_no, period_start, currency) do update set \
-            period_end = excluded.period_end, kind = excluded.kind, body = excluded.body, \
-            etag = excluded.etag, net_total = excluded.net_total, total = excluded.total, \
-            cutoff = excluded.cutoff, billing_version = excluded.billing_version, \
-            computed_at = now()",
-    )
-    .bind(candidate.brand.no)
-    .bind(candidate.slot.map(|slot| slot.period.start()))
-    .bind(candidate.slot.map(|slot| slot.period.end()))
-    .bind(document.currency.code())
-    .bind(kind)
-    .bind(body)
-    .bind(etag.as_bytes().as_slice())
-    .bind(document.net_total)
-    .bind(document.total)
-    .bind(candidate.cutoff)
-    .bind(candidate.billing_version)
-    .execute(pool)
-    .await?;
-    Ok(())
 }

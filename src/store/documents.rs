@@ -1,4 +1,4 @@
-//! Documents that were issued, and what became of them: read, listed, sent and paid.
+//! Documents that were issued, and what became of them: read and listed.
 
 use billing::currency::Currency;
 use billing::document::Document;
@@ -6,9 +6,10 @@ use billing::money::Money;
 use billing::payment::{self, Balance};
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use sqlx::{FromRow, PgExecutor, PgPool};
+use sqlx::{FromRow, PgExecutor};
 
 use super::Error;
+use super::issue::Refused;
 
 /// A document as it is listed.
 #[derive(Clone, Debug, FromRow)]
@@ -36,6 +37,31 @@ pub struct Listed {
     credits: Vec<Decimal>,
     payments: Vec<Decimal>,
     is_written_off: bool,
+}
+
+/// What can be done to a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Void,
+    Cancel,
+    MarkSent,
+    Credit,
+    Pay,
+    WriteOff,
+}
+
+impl Action {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Void => "void",
+            Action::Cancel => "cancel",
+            Action::MarkSent => "mark_sent",
+            Action::Credit => "credit",
+            Action::Pay => "pay",
+            Action::WriteOff => "write_off",
+        }
+    }
 }
 
 /// Which documents are meant.
@@ -68,6 +94,65 @@ impl Listed {
         let (credits, payments) = (all(&self.credits)?, all(&self.payments)?);
         payment::balance(money(&self.total)?, &credits, &payments, self.is_written_off)
             .map_err(|_| corrupt())
+    }
+
+    /// An amount in its currency; not zero.
+    ///
+    /// # Errors
+    /// If it is not in whole minor units.
+    pub fn money(&self, amount: Decimal) -> Result<Money, Refused> {
+        let currency = Currency::from_code(&self.currency);
+        let money = currency.and_then(|currency| {
+            let mut exact = amount;
+            exact.rescale(currency.minor_units());
+            if exact == amount { Money::new(exact, currency) } else { None }
+        });
+        money.filter(|money| !money.is_zero()).ok_or_else(|| {
+            let code = &self.currency;
+            let text = format!("{amount} is not an amount of {code} in whole minor units");
+            Refused::State(text)
+        })
+    }
+
+    /// Whether anybody owes it: what was taken back is owed by nobody, and a credit note is not paid.
+    pub fn is_owed(&self) -> bool {
+        self.state == "finalized" && self.kind != "credit_note"
+    }
+
+    /// Whether something of it is still to be paid.
+    ///
+    /// # Errors
+    /// As [`Self::balance`].
+    pub fn has_due(&self) -> Result<bool, Error> {
+        let due = self.balance()?.due;
+        Ok(self.is_owed() && !due.is_zero() && !due.is_negative())
+    }
+
+    /// Whether payments of it are recorded: those of cancelled ones too, since they are paid back.
+    pub fn may_be_paid(&self) -> bool {
+        self.kind != "credit_note" && self.state != "voided"
+    }
+
+    /// What may be done to it as it stands. What is not here is refused, or changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::balance`].
+    pub fn actions(&self) -> Result<Vec<Action>, Error> {
+        let balance = self.balance()?;
+        let stands = self.state == "finalized";
+        let is_invoice = self.kind != "credit_note";
+        let is_untouched = self.credits.is_empty() && self.payments.is_empty();
+        let has_rest = balance.credited != balance.total;
+        let may = [
+            // A note that cancels an invoice stands as long as the cancellation.
+            (Action::Void, stands && !self.is_delivered && is_untouched && self.cause != "cancel"),
+            (Action::Cancel, stands && is_invoice && self.number.is_some()),
+            (Action::MarkSent, self.state != "voided" && !self.is_delivered),
+            (Action::Credit, stands && is_invoice && self.number.is_some() && has_rest),
+            (Action::Pay, self.may_be_paid()),
+            (Action::WriteOff, self.has_due()? && !self.is_written_off),
+        ];
+        Ok(may.into_iter().filter_map(|(action, may)| may.then_some(action)).collect())
     }
 
     /// How people call it.
@@ -184,90 +269,94 @@ pub async fn events(executor: impl PgExecutor<'_>, document_no: i64) -> Result<V
     .await?)
 }
 
-/// Notes that a document was sent, or written off, unless that is noted already.
-///
-/// # Errors
-/// If the database is away or refuses it.
-pub async fn note(
-    pool: &PgPool,
-    document: &Listed,
-    kind: &str,
-    because: Option<&str>,
-    by: &str,
-) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "insert into document_event (document_no, brand_no, kind, because, made_by) \
-         select $1, $2, $3, $4, $5 where not exists ( \
-            select from document_event where document_no = $1 and kind = $3)",
-    )
-    .bind(document.document_no)
-    .bind(document.brand_no)
-    .bind(kind)
-    .bind(because)
-    .bind(by)
-    .execute(pool)
-    .await?;
-    Ok(done.rows_affected() == 1)
+/// A payment that was recorded.
+#[derive(Clone, Debug, FromRow)]
+pub struct Payment {
+    pub payment_no: i64,
+    /// Below zero: paid back.
+    pub amount: Decimal,
+    pub paid_on: NaiveDate,
+    pub reference: String,
+    pub made_at: DateTime<Utc>,
+    pub made_by: String,
 }
 
-/// Records a payment. False if one of the same reference is recorded.
+/// The payments of a document after the payment `after`, by number.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn pay(
-    pool: &PgPool,
-    document: &Listed,
-    amount: Money,
-    paid_on: NaiveDate,
-    reference: &str,
-    by: &str,
-) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "insert into payment (document_no, brand_no, amount, paid_on, reference, made_by) \
-         values ($1, $2, $3, $4, $5, $6) on conflict (document_no, reference) do nothing",
+pub async fn payments(
+    executor: impl PgExecutor<'_>,
+    document_no: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Payment>, Error> {
+    Ok(sqlx::query_as(
+        "select payment_no, amount, paid_on, reference, made_at, made_by from payment \
+         where document_no = $1 and payment_no > $2 order by payment_no limit $3",
     )
-    .bind(document.document_no)
-    .bind(document.brand_no)
-    .bind(amount.amount())
-    .bind(paid_on)
-    .bind(reference)
-    .bind(by)
-    .execute(pool)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .bind(document_no)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(executor)
+    .await?)
 }
 
-/// A draft as it is listed.
+/// The payment of a reference, which is there.
+pub(super) async fn payment(
+    executor: impl PgExecutor<'_>,
+    document_no: i64,
+    reference: &str,
+) -> Result<Payment, Error> {
+    Ok(sqlx::query_as(
+        "select payment_no, amount, paid_on, reference, made_at, made_by from payment \
+         where document_no = $1 and reference = $2",
+    )
+    .bind(document_no)
+    .bind(reference)
+    .fetch_one(executor)
+    .await?)
+}
+
+/// A period with an invoice that stands.
 #[derive(Clone, Debug, FromRow)]
-pub struct Draft {
-    pub draft_no: i64,
+pub struct InvoicedPeriod {
     pub brand_id: String,
-    pub period_start: Option<NaiveDate>,
-    pub period_end: Option<NaiveDate>,
-    pub kind: String,
+    pub period_start: NaiveDate,
+    pub period_end: NaiveDate,
+    pub document_no: i64,
+    pub number: Option<String>,
     pub currency: String,
     pub net_total: Decimal,
     pub total: Decimal,
-    pub etag: Vec<u8>,
-    pub body: Vec<u8>,
-    pub computed_at: DateTime<Utc>,
 }
 
-/// The drafts as they were computed last, by brand and period.
+/// Periods that are invoiced, by brand and first day, after this one: of one brand or of all, and only
+/// those with a day, if it is said.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn drafts(
+pub async fn invoiced(
     executor: impl PgExecutor<'_>,
     brand_no: Option<i32>,
-) -> Result<Vec<Draft>, Error> {
+    day: Option<NaiveDate>,
+    after: Option<(&str, NaiveDate)>,
+    limit: i64,
+) -> Result<Vec<InvoicedPeriod>, Error> {
     Ok(sqlx::query_as(
-        "select d.draft_no, b.brand_id, d.period_start, d.period_end, d.kind, d.currency, \
-            d.net_total, d.total, d.etag, d.body, d.computed_at \
-         from draft d join brand b using (brand_no) where $1::int is null or d.brand_no = $1 \
-         order by b.brand_id, d.period_start nulls last, d.currency",
+        "select b.brand_id, s.period_start, s.period_end, s.document_no, d.number, d.currency, \
+            d.net_total, d.total \
+         from standing_invoice s join brand b using (brand_no) join document d using (document_no) \
+         where ($1::int is null or s.brand_no = $1) \
+            and ($2::date is null or (s.period_start <= $2 and $2 < s.period_end)) \
+            and ($3::text is null or (b.brand_id collate \"C\", s.period_start) > ($3, $4)) \
+         order by b.brand_id collate \"C\", s.period_start limit $5",
     )
     .bind(brand_no)
+    .bind(day)
+    .bind(after.map(|(brand, _)| brand))
+    .bind(after.map(|(_, start)| start))
+    .bind(limit)
     .fetch_all(executor)
     .await?)
 }

@@ -66,18 +66,38 @@ pub async fn clear(pool: &PgPool, no: i64, because: &str, by: &str) -> Result<bo
     Ok(done.rows_affected() == 1)
 }
 
-/// All holds, by number; released ones too if they are asked for.
+/// Which holds are meant.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub brand_no: Option<i32>,
+    /// Released ones too.
+    pub released: bool,
+    /// This one.
+    pub hold_no: Option<i64>,
+    /// Those of a number above this.
+    pub after: Option<i64>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// The holds that `filter` names, by number.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn list(executor: impl PgExecutor<'_>, released: bool) -> Result<Vec<Hold>, Error> {
+pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<Hold>, Error> {
     Ok(sqlx::query_as(
         "select h.hold_no, b.brand_id, h.period_start, h.because, h.made_at, h.made_by, \
             r.made_at as released_at, r.made_by as released_by \
          from hold h join brand b using (brand_no) left join hold_release r using (hold_no) \
-         where $1 or r.hold_no is null order by h.hold_no",
+         where ($1 or r.hold_no is null) and ($2::int is null or h.brand_no = $2) \
+            and ($3::bigint is null or h.hold_no = $3) \
+            and ($4::bigint is null or h.hold_no > $4) order by h.hold_no limit $5",
     )
-    .bind(released)
+    .bind(filter.released)
+    .bind(filter.brand_no)
+    .bind(filter.hold_no)
+    .bind(filter.after)
+    .bind(filter.limit)
     .fetch_all(executor)
     .await?)
 }

@@ -1,6 +1,8 @@
 //! Issuing: what was computed in a snapshot becomes a document, in a transaction that locks the brand's
-//! billing row, and takes the number last. Documents of many brands can share a transaction. Also what takes a document back.
+//! billing row, and takes the number last. Documents of many brands can share a transaction. Also what takes a document back,
+//! and what happens to it afterwards.
 
+mod afterwards;
 mod insert;
 mod opposing;
 
@@ -17,6 +19,7 @@ use super::Error;
 use super::due::known::hash_of;
 use super::due::{Candidate, Issuer, issuer_at};
 
+pub use afterwards::{mark_sent, pay, write_off};
 pub use opposing::{cancel, favour, void};
 
 /// What a person has seen and approves.
@@ -84,7 +87,11 @@ pub async fn finalize(
     now: DateTime<Utc>,
     by: &str,
 ) -> Result<Issued, Refused> {
-    let etag = candidate.etag().ok_or_else(no_document)?;
+    let Some(etag) = candidate.etag() else {
+        // What a document cannot be without speaks against it.
+        candidate.decide()?;
+        return Err(no_document());
+    };
     let total = candidate.document.as_ref().map(|document| document.total).unwrap_or_default();
     if approval.etag.is_some_and(|seen| seen != etag)
         || approval.total.is_some_and(|seen| seen != total)

@@ -4,6 +4,7 @@ use billing::ids::Predicate;
 use billing::receipt::{Content, ReceiptKey};
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
+use futures_util::{Stream, TryStreamExt};
 use sqlx::{Connection, FromRow, PgConnection, PgExecutor, PgPool};
 
 use super::{Error, digests};
@@ -86,6 +87,16 @@ pub async fn receipts(
     .await?)
 }
 
+const BEHIND_DOCUMENT: &str = "\
+    select l.entry, l.epoch, l.sequence, l.source, b.brand_id, l.receipt_id, \
+        q.name || '@' || q.version as predicate, l.supplier, l.product, l.result, \
+        l.verified_at, l.expires_at, l.usage_day \
+    from document_period p join ledger l on l.brand_no = p.brand_no \
+        and l.usage_day >= p.period_start and l.usage_day < p.period_end \
+        and l.entry > p.after and l.entry <= p.cutoff \
+    join brand b on b.brand_no = l.brand_no join predicate q using (predicate_no) \
+    where p.document_no = $1 and l.entry > $2 order by l.entry limit $3";
+
 /// The entries that a document's evidence is built over, by entry, after the entry `after`.
 ///
 /// # Errors
@@ -96,21 +107,26 @@ pub async fn behind_document(
     after: i64,
     limit: i64,
 ) -> Result<Vec<CountedReceipt>, Error> {
-    Ok(sqlx::query_as(
-        "select l.entry, l.epoch, l.sequence, l.source, b.brand_id, l.receipt_id, \
-            q.name || '@' || q.version as predicate, l.supplier, l.product, l.result, \
-            l.verified_at, l.expires_at, l.usage_day \
-         from document_period p join ledger l on l.brand_no = p.brand_no \
-            and l.usage_day >= p.period_start and l.usage_day < p.period_end \
-            and l.entry > p.after and l.entry <= p.cutoff \
-         join brand b on b.brand_no = l.brand_no join predicate q using (predicate_no) \
-         where p.document_no = $1 and l.entry > $2 order by l.entry limit $3",
-    )
-    .bind(document_no)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(executor)
-    .await?)
+    Ok(sqlx::query_as(BEHIND_DOCUMENT)
+        .bind(document_no)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(executor)
+        .await?)
+}
+
+/// As [`behind_document`], all of them, row by row as the database gives them.
+pub fn all_behind_document(
+    connection: &mut PgConnection,
+    document_no: i64,
+    after: i64,
+) -> impl Stream<Item = Result<CountedReceipt, Error>> + Unpin + Send {
+    sqlx::query_as(BEHIND_DOCUMENT)
+        .bind(document_no)
+        .bind(after)
+        .bind(None::<i64>)
+        .fetch(connection)
+        .map_err(Error::from)
 }
 
 /// A document whose evidence has an entry.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgTransaction, Postgres};
+use sqlx::{PgConnection, PgTransaction, Postgres};
 
 use super::{Error, Store};
 
@@ -31,4 +31,16 @@ pub async fn begin(
         sqlx::query("set local role prooftally_brand").execute(&mut *transaction).await?;
     }
     Ok(transaction)
+}
+
+/// Lets the statements of a snapshot take so long instead: what is streamed goes at its reader's pace.
+///
+/// # Errors
+/// If the database is away.
+pub async fn extend(snapshot: &mut PgConnection, timeout: Duration) -> Result<(), Error> {
+    sqlx::query("select set_config('statement_timeout', $1, true)")
+        .bind(timeout.as_millis().to_string())
+        .execute(snapshot)
+        .await?;
+    Ok(())
 }

@@ -3,6 +3,7 @@
 pub mod client;
 mod issuer;
 mod matrix;
+mod money;
 mod service;
 mod tls;
 mod tokens;

@@ -34,7 +34,7 @@ model = "volume"
 tiers = [{ up_to = 4, unit_price = "1.00" }, { unit_price = "0.50" }]
 "#;
 
-const ISSUER: &str = r#"
+pub const ISSUER: &str = r#"
 [[issuer]]
 from = "2026-01-01"
 zone = "Europe/Berlin"
@@ -52,16 +52,16 @@ contact_phone = "+49 40 1"
 iban = "DE89370400440532013000"
 "#;
 
-const PROFILE: &str = "legal_name = \"Acme GmbH\"\nstreet = \"Ring 1\"\ncity = \"Bonn\"\n\
+pub const PROFILE: &str = "legal_name = \"Acme GmbH\"\nstreet = \"Ring 1\"\ncity = \"Bonn\"\n\
     postcode = \"53111\"\ncountry = \"DE\"\nvat_id = \"DE987654321\"\nelectronic_scheme = \"EM\"\n\
     electronic_address = \"in@acme.example\"\nbuyer_reference = \"PO-77\"\nterms_days = 14\n";
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[track_caller]
-fn done(output: Output) -> String {
+pub fn done(output: Output) -> String {
     assert!(output.status.success(), "{output:?}");
     text(&output.stderr)
 }
@@ -74,8 +74,8 @@ fn refused(output: &Output, code: i32, says: &str) {
 }
 
 /// A world with an engine, an issuer, and brands that have a plan.
-struct Till {
-    world: World,
+pub struct Till {
+    pub world: World,
     /// Until a test takes it.
     engine: tokio::sync::Mutex<Option<Engine>>,
     folder: TempDir,
@@ -83,12 +83,12 @@ struct Till {
 
 impl Till {
     /// `receipts` are pairs of brand and day; each brand pays by `VOLUME` in March and April.
-    async fn with(receipts: &[(&str, &str)]) -> Self {
+    pub async fn with(receipts: &[(&str, &str)]) -> Self {
         Self::with_engine(receipts, |_| ()).await
     }
 
     /// With other settings of the engine.
-    async fn with_engine(
+    pub async fn with_engine(
         receipts: &[(&str, &str)],
         change: impl FnOnce(&mut prooftally::engine::Config),
     ) -> Self {
@@ -119,18 +119,18 @@ impl Till {
         till
     }
 
-    fn assign(&self, brand: &str, plan: &str, from: &str) {
+    pub fn assign(&self, brand: &str, plan: &str, from: &str) {
         done(self.run(&format!("assignments create --brand {brand} --plan {plan} --from {from}")));
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub fn file(&self, name: &str, text: &str) -> String {
         let file = self.folder.path().join(name);
         std::fs::write(&file, text).unwrap();
         file.display().to_string()
     }
 
     /// Lets receipts be counted, and waits until the engine has said that it had everything.
-    async fn count(&self, prefix: &str, receipts: &[(&str, &str)]) {
+    pub async fn count(&self, prefix: &str, receipts: &[(&str, &str)]) {
         let events = receipts.iter().enumerate().map(|(number, (brand, day))| {
             receipt(&format!("{prefix}-{number}"), brand).replace("2026-03-01", day)
         });
@@ -147,7 +147,7 @@ impl Till {
         .await;
     }
 
-    fn run(&self, line: &str) -> Output {
+    pub fn run(&self, line: &str) -> Output {
         let config = self.folder.path().join("config.toml").display().to_string();
         let mut arguments: Vec<&str> = line.split(' ').collect();
         arguments.extend(["--config", config.as_str()]);
@@ -155,7 +155,7 @@ impl Till {
     }
 
     #[track_caller]
-    fn json(&self, line: &str) -> Value {
+    pub fn json(&self, line: &str) -> Value {
         let output = self.run(&format!("{line} --output json"));
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {output:?}"))
@@ -163,7 +163,7 @@ impl Till {
 
     /// Issues what is expected to have this total, and returns its number.
     #[track_caller]
-    fn finalize(&self, brand: &str, which: &str, total: &str) -> String {
+    pub fn finalize(&self, brand: &str, which: &str, total: &str) -> String {
         let issued =
             self.json(&format!("invoices finalize --brand {brand} {which} --total {total}"));
         issued[0]["number"].as_str().unwrap_or_default().to_owned()
@@ -179,7 +179,7 @@ impl Till {
         lines.iter().map(row).collect()
     }
 
-    async fn scalar<T>(&self, sql: &'static str) -> T
+    pub async fn scalar<T>(&self, sql: &'static str) -> T
     where
         T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
     {
@@ -202,8 +202,8 @@ fn row(period: &str, receipts: i64, amount: &str) -> (String, i64, String) {
     (period.to_owned(), receipts, amount.to_owned())
 }
 
-const MARCH: &str = "--period 2026-03";
-const APRIL: &str = "--period 2026-04";
+pub const MARCH: &str = "--period 2026-03";
+pub const APRIL: &str = "--period 2026-04";
 
 /// The example of docs/billing.md, figure by figure.
 #[tokio::test(flavor = "multi_thread")]

@@ -210,7 +210,8 @@ fn unit_price(owed: &Owed) -> Option<Decimal> {
     (amount == owed.change.amount).then_some(price)
 }
 
-fn price_step(step: &Step) -> PriceStep {
+/// A step of the arithmetic as documents have it: a unit is a package if there is a package size.
+pub fn price_step(step: &Step) -> PriceStep {
     match *step {
         Step::Units { units, unit_price, amount } => PriceStep {
             tier: None,

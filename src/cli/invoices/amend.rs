@@ -1,18 +1,14 @@
 //! `invoices void|cancel|sent|pay`: what happens to a document after it was issued.
 
-use billing::currency::Currency;
-use billing::money::Money;
 use chrono::{NaiveDate, Utc};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use rust_decimal::Decimal;
 
 use super::{known, refusal};
-use crate::cli::Problem;
 use crate::cli::asking::operator;
 use crate::config::Config;
 use crate::engine::billing_terms;
-use crate::store::documents::{self, Listed};
 use crate::store::{Store, issue};
 
 #[derive(Debug, Args)]
@@ -95,12 +91,9 @@ impl Cancel {
 impl Sent {
     pub async fn run(self, store: &Store) -> anyhow::Result<()> {
         let document = known(store, &self.number).await?;
-        if document.state == "voided" {
-            return Err(Problem::Refused(format!("{} is voided", document.name())).into());
-        }
         let note = self.note.as_deref().filter(|note| !note.trim().is_empty());
-        let is_new = documents::note(&store.pool, &document, "sent", note, &operator()).await?;
-        let how = if is_new { "is noted as sent" } else { "was sent already" };
+        let is_new = issue::mark_sent(&store.pool, &document, note, &operator()).await;
+        let how = if is_new.map_err(refusal)? { "is noted as sent" } else { "was sent already" };
         eprintln!("{} {how}", document.name());
         Ok(())
     }
@@ -110,13 +103,8 @@ impl WriteOff {
     pub async fn run(self, store: &Store) -> anyhow::Result<()> {
         let document = known(store, &self.number).await?;
         let (name, due) = (document.name(), document.balance()?.due);
-        let is_owed = document.state == "finalized" && document.kind != "credit_note";
-        if !is_owed || due.is_zero() || due.is_negative() {
-            return Err(Problem::Refused(format!("nothing is due of {name}")).into());
-        }
-        let because = Some(self.because.as_str());
-        let (pool, by) = (&store.pool, operator());
-        let is_new = documents::note(pool, &document, "written_off", because, &by).await?;
+        let (pool, because, by) = (&store.pool, &self.because, operator());
+        let is_new = issue::write_off(pool, &document, because, &by).await.map_err(refusal)?;
         let how = if is_new { "is written off" } else { "was written off already" };
         eprintln!("{name} {how}: {due} was due");
         Ok(())
@@ -126,35 +114,16 @@ impl WriteOff {
 impl Pay {
     pub async fn run(self, store: &Store) -> anyhow::Result<()> {
         let document = known(store, &self.number).await?;
-        let name = document.name();
-        if document.kind == "credit_note" || document.state == "voided" {
-            return Err(Problem::Refused(format!("{name} is not an invoice that is paid")).into());
-        }
-        let amount = money(&document, self.amount)?;
-        let (on, by) = (self.on, operator());
-        let is_new =
-            documents::pay(&store.pool, &document, amount, on, &self.reference, &by).await?;
+        let (pool, on, by) = (&store.pool, self.on, operator());
+        let paid = issue::pay(pool, &document, self.amount, on, &self.reference, &by).await;
+        let (_, is_new) = paid.map_err(refusal)?;
         if !is_new {
             eprintln!("a payment of reference {} is recorded already", self.reference);
             return Ok(());
         }
+        let name = document.name();
         let balance = known(store, &name).await?.balance()?;
         eprintln!("{name}: {}, {} is due", balance.state.as_str(), balance.due);
         Ok(())
     }
-}
-
-/// An amount in a document's currency.
-pub fn money(document: &Listed, amount: Decimal) -> anyhow::Result<Money> {
-    let currency = Currency::from_code(&document.currency);
-    let money = currency.and_then(|currency| {
-        let mut exact = amount;
-        exact.rescale(currency.minor_units());
-        if exact == amount { Money::new(exact, currency) } else { None }
-    });
-    money.filter(|money| !money.is_zero()).ok_or_else(|| {
-        let text =
-            format!("{amount} is not an amount of {} in whole minor units", document.currency);
-        Problem::Refused(text).into()
-    })
 }

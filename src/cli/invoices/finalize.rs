@@ -14,7 +14,8 @@ use crate::cli::{Problem, brands, progress};
 use crate::config::Config;
 use crate::engine::billing_terms;
 use crate::store::billing_run::{self, NotApproved, Ready, RunApproval, Summary, Which};
-use crate::store::issue::{self, Approval, Refused};
+use crate::store::drafts::{self, Named};
+use crate::store::issue::{self, Approval};
 use crate::store::{Error, Store};
 
 #[derive(Debug, Args)]
@@ -67,41 +68,21 @@ impl Finalize {
             return Err(Problem::Refused(text.to_owned()).into());
         }
         let brand = brands::known(store, self.brand.as_deref().unwrap_or_default()).await?;
-        let terms = billing_terms(config);
-        let is_meant = |one: &crate::store::due::Candidate| match (self.period, one.slot) {
-            (Some(day), Some(slot)) => slot.period.contains(day),
-            (None, None) => true,
-            _ => false,
+        let named = match self.period {
+            Some(day) => Named::Day(day),
+            None => Named::Adjustment,
         };
-        let mut tries = 0;
-        loop {
-            let now = Utc::now();
-            let looked =
-                billing_run::look(store, &terms, Some(brand.no), now, Some(&is_meant)).await?;
-            let mut candidates = Vec::new();
-            for (_, found) in looked {
-                candidates.extend(found?);
-            }
-            let Some(candidate) = candidates.iter().find(|one| is_meant(one)) else {
-                let text = format!(
-                    "nothing of {} is due there: the period has not ended, is invoiced, or has no plan; \
-                     see `prooftally periods list --brand {0}`",
-                    brand.id
-                );
-                return Err(Problem::NotFound(text).into());
-            };
-            let by = operator();
-            let issued =
-                issue::finalize(&store.pool, &terms.issuers, candidate, &approval, now, &by).await;
-            tries += 1;
-            match issued {
-                Err(Refused::Moved) if tries < TRIES_MAX => {}
-                Err(refused) => return Err(refusal(refused)),
-                Ok(issued) => {
-                    return listing(&[(brand, issued)]).print(output);
-                }
-            }
+        let (terms, by) = (billing_terms(config), operator());
+        let issued = drafts::finalize(store, &terms, &brand, named, &approval, &by).await;
+        if let Some(issued) = issued.map_err(refusal)? {
+            return listing(&[(brand, issued)]).print(output);
         }
+        let text = format!(
+            "nothing of {} is due there: the period has not ended, is invoiced, or has no plan; see \
+             `prooftally periods list --brand {0}`",
+            brand.id
+        );
+        Err(Problem::NotFound(text).into())
     }
 
     fn parsed_etag(&self) -> anyhow::Result<Option<Hash>> {
@@ -126,7 +107,7 @@ impl Finalize {
             return Err(Problem::Refused(text.to_owned()).into());
         }
         let approval = says_something.then_some(approval);
-        let which = Which { brand_no: None, day: self.period, approval };
+        let which = Which { day: self.period, approval, ..Which::default() };
         let bar = progress::bar("documents", 0);
         let tell = |done, total| {
             bar.set_length(total);
@@ -137,14 +118,14 @@ impl Finalize {
         bar.finish_and_clear();
         let done = match done {
             Err(NotApproved::Store(error)) => return Err(error.into()),
-            Err(changed @ NotApproved::Changed(_)) => {
+            Err(changed @ (NotApproved::Changed(_) | NotApproved::TooMany { .. })) => {
                 return Err(Problem::Refused(changed.to_string()).into());
             }
             Ok(done) => done,
         };
         listing(&done.issued).print(output)?;
-        for (brand, refused) in &done.refused {
-            eprintln!("{}: {refused}", brand.id);
+        for refused in &done.refused {
+            eprintln!("{}: {}", refused.brand.id, refused.why);
         }
         eprintln!("{} issued, {} refused", done.issued.len(), done.refused.len());
         unattributed(store).await?;
@@ -175,8 +156,8 @@ impl Finalize {
             ]);
         }
         listing.print(output)?;
-        for (brand, refused) in &refused {
-            eprintln!("{}: {refused}", brand.id);
+        for refused in &refused {
+            eprintln!("{}: {}", refused.brand.id, refused.why);
         }
         eprintln!("due: {}", Summary::of(&ready));
         Ok(())
@@ -190,9 +171,6 @@ fn kind(document: &Document) -> &'static str {
         Kind::Adjustment => "adjustment",
     }
 }
-
-/// The brand may move on between the look and the lock, by another's work; a few times is chance.
-const TRIES_MAX: u32 = 5;
 
 /// Says how many events no brand can be billed for: they block nobody, and somebody signs them off.
 async fn unattributed(store: &Store) -> Result<(), Error> {

@@ -7,8 +7,8 @@ use clap::Args;
 use crate::cli::output::{Cell, Listing, Output};
 use crate::cli::preview::day;
 use crate::cli::{Problem, brands};
-use crate::store::Store;
 use crate::store::documents::{self, Filter, Listed};
+use crate::store::{Store, drafts as kept};
 
 #[derive(Debug, Args)]
 pub struct List {
@@ -85,8 +85,7 @@ impl List {
 fn row(listed: &Listed) -> anyhow::Result<Vec<Cell>> {
     let balance = listed.balance()?;
     let decimal = |amount: &dyn std::fmt::Display| Cell::Decimal(amount.to_string());
-    // What was taken back is owed by nobody, and a credit note is not paid.
-    let is_owed = listed.state == "finalized" && listed.kind != "credit_note";
+    let is_owed = listed.is_owed();
     let owed = |cell: Cell| if is_owed { cell } else { Cell::Nothing };
     Ok(vec![
         listed.name().into(),
@@ -124,7 +123,7 @@ async fn drafts(
         "etag",
         "computed_at",
     ]);
-    for draft in documents::drafts(&store.pool, brand_no).await? {
+    for draft in kept::list(&store.pool, brand_no).await? {
         if credit_notes.is_some_and(|wanted| wanted != (draft.kind == "credit_note")) {
             continue;
         }

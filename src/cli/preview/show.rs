@@ -40,7 +40,7 @@ pub(super) fn one(case: &Case, output: Output) -> anyhow::Result<()> {
 
 /// All brands, a row each; JSON has each of them whole.
 pub(super) fn all(cases: &[Case], output: Output) -> anyhow::Result<()> {
-    let drafts = cases.iter().map(Case::draft).collect::<anyhow::Result<Vec<Shown>>>()?;
+    let drafts = cases.iter().map(Case::draft).collect::<Result<Vec<Shown>, _>>()?;
     if output == Output::Json {
         let mut objects: Vec<Value> =
             cases.iter().zip(&drafts).map(|(case, draft)| object(case, draft)).collect();

@@ -237,8 +237,8 @@ impl Year {
         let (store, which) = (&self.till.world.store, Which::default());
         let done = billing_run::issue_all(store, &self.terms, &which, now, "test", |_, _| {});
         let done = done.await.unwrap();
-        for (brand, refused) in &done.refused {
-            let refused = refused.to_string();
+        for refused in &done.refused {
+            let (brand, refused) = (&refused.brand, refused.why.to_string());
             // The brand that left has usage that nobody pays for.
             assert!(
                 brand.id.as_str() == self::brand(LEFT) && refused.contains("no_plan"),
