@@ -46,6 +46,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::store::due::Terms;
+use crate::store::plan_file::folder::PriceLists;
 use crate::store::{Store, reading};
 use crate::telemetry::health::Health;
 use access::Operation;
@@ -66,6 +67,7 @@ pub struct Config {
     pub requests_per_second: u32,
     pub requests_burst: u32,
     pub terms: Terms,
+    pub price_lists: PriceLists,
 }
 
 /// Certificates and key, in PEM.

@@ -6,7 +6,7 @@ use billing::ids::{BrandId, Predicate};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgConnection, PgExecutor, Row};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool, Row};
 
 use super::Error;
 
@@ -182,15 +182,22 @@ pub async fn page(
 /// # Errors
 /// If the database is away.
 pub async fn set_display_name(
-    executor: impl PgExecutor<'_>,
-    id: &str,
+    pool: &PgPool,
+    id: &BrandId,
     name: &str,
+    by: &str,
 ) -> Result<bool, Error> {
-    let done = sqlx::query("update brand set display_name = $2 where brand_id = $1")
-        .bind(id)
-        .bind(name)
-        .execute(executor)
+    let mut transaction = pool.begin().await?;
+    sqlx::query("select set_config('prooftally.actor', $1, true)")
+        .bind(by)
+        .execute(&mut *transaction)
         .await?;
+    let done = sqlx::query("update brand set display_name = $2 where brand_id = $1")
+        .bind(id.as_str())
+        .bind(name)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
     Ok(done.rows_affected() == 1)
 }
 
