@@ -1,36 +1,48 @@
-//! Which plan a brand has from which day, and usage that nobody pays for.
+//! Which plan a brand has from which day.
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
+use billing::ids::BrandId;
+use billing::period::Change;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::amount::Exact;
 use super::brands::known;
-use super::caller::Caller;
-use super::page::Query;
-use super::problem::Problem;
-use crate::store::{assignments, unassigned, waivers};
+use super::caller::{Caller, no_brand};
+use super::form::{Day, Reason};
+use super::page::{Body, Path, Query};
+use super::problem::{Fault, Problem};
+use super::requests::Because;
+use crate::store::assignments::{self, Ended, Made, New, Refused};
 
 /// A plan that a brand has.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Assignment {
+    #[schema(example = 4)]
     assignment_no: i64,
     #[schema(example = "brand-acme")]
     brand: String,
     #[schema(example = "zkdpp-standard")]
     plan: String,
+    #[schema(example = "2026-03-01")]
     from: NaiveDate,
     /// The first day without it; null while it is open.
+    #[schema(example = json!(null))]
     until: Option<NaiveDate>,
     /// The day from which periods are counted; null for the calendar.
+    #[schema(example = json!(null))]
     anchor: Option<NaiveDate>,
-    /// A later version of the plan ends the period, and does not wait for the next one.
+    /// It ends the period that is running, and does not wait for the next one.
+    #[schema(example = false)]
     splits: bool,
+    #[schema(example = "contract of February")]
     because: Option<String>,
+    #[schema(example = "2026-03-01T08:00:00Z")]
     made_at: DateTime<Utc>,
+    #[schema(example = "key 1 (finance)")]
     made_by: String,
 }
 
@@ -50,7 +62,7 @@ pub struct Of {
 }
 
 impl Of {
-    fn brand(&self, caller: &Caller) -> Result<String, Problem> {
+    pub fn brand(&self, caller: &Caller) -> Result<String, Problem> {
         let brand = caller.brand_of(self.brand.as_deref())?;
         brand.ok_or_else(|| Problem::query("say of which brand"))
     }
@@ -83,76 +95,232 @@ pub async fn list(
     Ok(Json(Assignments { data: records.into_iter().map(row).collect() }))
 }
 
-/// How a brand's receipts are settled: counted = assigned + waived + unassigned.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Coverage {
-    counted: Exact,
-    assigned: Exact,
-    waived: Exact,
-    unassigned: Exact,
-    /// The stretches of days with usage and neither a plan nor a waiver.
-    open: Vec<Stretch>,
-    /// What was waived, withdrawn waivers too.
-    waivers: Vec<Waiver>,
+/// A plan that a brand is to have.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAssignment {
+    #[schema(example = "brand-acme")]
+    brand: String,
+    /// It must have been applied.
+    #[schema(example = "zkdpp-standard")]
+    plan: String,
+    /// First day, in the brand's zone; as early as the first usage day.
+    #[schema(value_type = String, format = Date, example = "2026-03-01")]
+    from: Day,
+    /// First day on which it no longer holds; open if it is left out.
+    #[schema(value_type = Option<String>, format = Date, example = json!(null))]
+    until: Option<Day>,
+    /// From which day periods are counted: `calendar`, which is what is taken without it, `anniversary`
+    /// (the first day), or a day.
+    #[schema(example = "calendar")]
+    anchor: Option<String>,
+    /// Ends the period that is running on `from`, and begins another there. Without it the assignment waits
+    /// for the end of that period.
+    #[serde(default)]
+    #[schema(example = false)]
+    split: bool,
+    /// Why, for the history.
+    #[schema(value_type = Option<String>, example = "contract of February", min_length = 1,
+        max_length = 1000)]
+    because: Option<Reason>,
 }
 
-/// Usage without a plan.
+/// An assignment that was made, and what it did to others.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Stretch {
-    first_day: NaiveDate,
-    last_day: NaiveDate,
-    receipts: Exact,
+pub struct MadeAssignment {
+    #[schema(example = 4)]
+    assignment_no: i64,
+    /// The one that it took over from, which ends on its first day.
+    #[schema(example = 3)]
+    replaced: Option<i64>,
+    /// The first day that it prices, which may come after its first day.
+    #[schema(example = "2026-03-01")]
+    priced_from: NaiveDate,
+    /// Others that waited, and now never price a day.
+    #[schema(example = json!([]))]
+    overtaken: Vec<i64>,
+    /// The first day after it on which the brand has no plan, if there is one.
+    #[schema(example = json!(null))]
+    nothing_from: Option<NaiveDate>,
 }
 
-/// Usage days that nobody will pay for.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Waiver {
-    waiver_no: i64,
-    from: NaiveDate,
-    until: NaiveDate,
-    because: String,
-    made_at: DateTime<Utc>,
-    made_by: String,
-    withdrawn_at: Option<DateTime<Utc>>,
-    withdrawn_by: Option<String>,
+impl From<Made> for MadeAssignment {
+    fn from(made: Made) -> Self {
+        Self {
+            assignment_no: made.no,
+            replaced: made.replaced,
+            priced_from: made.priced_from,
+            overtaken: made.overtaken,
+            nothing_from: made.nothing_from,
+        }
+    }
 }
 
-/// How a brand's usage is settled: what has a plan, what is waived, and what waits for either.
-#[utoipa::path(get, path = "/v1/unassigned", tag = "assignments", params(Of),
-    responses((status = 200, description = "It", body = Coverage)))]
-pub async fn coverage(
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let fault = Fault { code: refused.name().to_owned(), detail: refused.to_string() };
+        Self::refused(refused).with_errors(vec![fault])
+    }
+}
+
+/// Gives a brand a plan from a day on. An assignment that is open on that day ends there. A period takes the
+/// version of the plan that is in force on its first day.
+#[utoipa::path(post, path = "/v1/assignments", tag = "assignments", request_body = NewAssignment,
+    responses((status = 201, description = "It is made", body = MadeAssignment)))]
+pub async fn create(
     State(api): State<Api>,
     caller: Caller,
-    Query(of): Query<Of>,
-) -> Result<Json<Coverage>, Problem> {
-    let mut snapshot = api.read(&caller).await?;
-    let brand = known(&mut snapshot, &caller, &of.brand(&caller)?).await?;
-    let sums = unassigned::coverage(&mut *snapshot, Some(brand.no)).await?.pop();
-    let open = unassigned::unassigned(&mut *snapshot, Some(brand.no)).await?;
-    let waived = waivers::records(&mut *snapshot, Some(brand.no)).await?;
+    Body(new): Body<NewAssignment>,
+) -> Result<(StatusCode, Json<MadeAssignment>), Problem> {
+    let brand = existing(&api, &caller, &new.brand).await?;
+    let anchor = new.anchor.as_deref().unwrap_or("calendar");
+    let anchor = assignments::anchor(anchor, new.from.0)
+        .map_err(|why| Problem::body(format!("anchor: {why}")))?;
+    let wanted = New {
+        plan: new.plan,
+        from: new.from.0,
+        until: new.until.map(|day| day.0),
+        anchor,
+        change: if new.split { Change::Split } else { Change::NextPeriod },
+        because: new.because.map(|because| because.0),
+    };
+    let pool = &api.store().pool;
+    let made = assignments::create(pool, &brand, &wanted, Utc::now(), &caller.name).await;
+    let made = made.map_err(Problem::of_rule)??;
+    Ok((StatusCode::CREATED, Json(made.into())))
+}
+
+async fn existing(api: &Api, caller: &Caller, brand: &str) -> Result<BrandId, Problem> {
+    let mut snapshot = api.read(caller).await?;
+    let brand = known(&mut snapshot, caller, brand).await?;
     snapshot.rollback().await?;
-    let sum = |of: fn(&unassigned::Coverage) -> i64| Exact::from(sums.as_ref().map_or(0, of));
-    let stretch = |row: unassigned::Unassigned| Stretch {
-        first_day: row.first_day,
-        last_day: row.last_day,
-        receipts: row.receipts.into(),
-    };
-    let waiver = |row: waivers::Record| Waiver {
-        waiver_no: row.waiver_no,
-        from: row.from_day,
-        until: row.until_day,
-        because: row.because,
-        made_at: row.made_at,
-        made_by: row.made_by,
-        withdrawn_at: row.withdrawn_at,
-        withdrawn_by: row.withdrawn_by,
-    };
-    Ok(Json(Coverage {
-        counted: sum(|sums| sums.counted),
-        assigned: sum(|sums| sums.assigned),
-        waived: sum(|sums| sums.waived),
-        unassigned: sum(|sums| sums.unassigned),
-        open: open.into_iter().map(stretch).collect(),
-        waivers: waived.into_iter().map(waiver).collect(),
-    }))
+    Ok(brand.id)
+}
+
+/// When an assignment ends, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndAssignment {
+    /// First day on which it no longer holds; its period ends the day before.
+    #[schema(value_type = String, format = Date, example = "2026-07-01")]
+    on: Day,
+    /// Why, for the history.
+    #[schema(value_type = String, example = "the contract ends", min_length = 1, max_length = 1000)]
+    because: Reason,
+}
+
+/// An assignment that was ended or withdrawn, and what that did to others.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndedAssignment {
+    #[schema(example = 4)]
+    assignment_no: i64,
+    /// True if it never held.
+    #[schema(example = false)]
+    is_withdrawn: bool,
+    /// The one that it had taken over from, which goes on.
+    restored: Option<RestoredAssignment>,
+    /// The brand has no plan on the day.
+    #[schema(example = true)]
+    is_without: bool,
+    /// Others that price other days now, and itself if it prices none.
+    moved: Vec<MovedAssignment>,
+}
+
+/// An assignment that goes on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RestoredAssignment {
+    #[schema(example = 3)]
+    assignment_no: i64,
+    #[schema(example = "zkdpp-standard")]
+    plan: String,
+    /// The first day without it; null while it is open.
+    #[schema(example = json!(null))]
+    until: Option<NaiveDate>,
+}
+
+/// An assignment that prices other days.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MovedAssignment {
+    #[schema(example = 5)]
+    assignment_no: i64,
+    /// The first day that it prices now; null if it prices none.
+    #[schema(example = "2026-07-01")]
+    priced_from: Option<NaiveDate>,
+    /// The first day after those; null while they are open.
+    #[schema(example = json!(null))]
+    priced_until: Option<NaiveDate>,
+}
+
+impl EndedAssignment {
+    fn of(assignment_no: i64, ended: Ended) -> Self {
+        let restored =
+            |(assignment_no, plan, until)| RestoredAssignment { assignment_no, plan, until };
+        let moved = |(assignment_no, priced): (i64, assignments::Priced)| MovedAssignment {
+            assignment_no,
+            priced_from: priced.map(|(first, _)| first),
+            priced_until: priced.and_then(|(_, end)| end),
+        };
+        Self {
+            assignment_no,
+            is_withdrawn: ended.is_withdrawn,
+            restored: ended.restored.map(restored),
+            is_without: ended.is_without,
+            moved: ended.moved.into_iter().map(moved).collect(),
+        }
+    }
+}
+
+/// Lets an assignment end. On its first day it is withdrawn.
+#[utoipa::path(post, path = "/v1/assignments/{assignment_no}/end", tag = "assignments",
+    params(("assignment_no" = i64, Path, description = "Its number", example = 4)),
+    request_body = EndAssignment,
+    responses((status = 200, description = "It ends", body = EndedAssignment)))]
+pub async fn end(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(assignment_no): Path<i64>,
+    Body(EndAssignment { on, because }): Body<EndAssignment>,
+) -> Result<Json<EndedAssignment>, Problem> {
+    let record = record(&api, &caller, assignment_no).await?;
+    end_on(&api, &caller, &record, on.0, &because).await
+}
+
+/// Withdraws an assignment, as if it had never been made: the one that it took over from goes on.
+#[utoipa::path(post, path = "/v1/assignments/{assignment_no}/withdraw", tag = "assignments",
+    params(("assignment_no" = i64, Path, description = "Its number", example = 4)),
+    request_body = Because,
+    responses((status = 200, description = "It is withdrawn", body = EndedAssignment)))]
+pub async fn withdraw(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(assignment_no): Path<i64>,
+    Body(Because { because }): Body<Because>,
+) -> Result<Json<EndedAssignment>, Problem> {
+    let record = record(&api, &caller, assignment_no).await?;
+    end_on(&api, &caller, &record, record.from_day, &because).await
+}
+
+async fn record(
+    api: &Api,
+    caller: &Caller,
+    assignment_no: i64,
+) -> Result<assignments::Record, Problem> {
+    let mut snapshot = api.read(caller).await?;
+    let found = assignments::find(&mut *snapshot, assignment_no).await?;
+    snapshot.rollback().await?;
+    found.ok_or_else(|| Problem::not_found(format!("assignment {assignment_no}")))
+}
+
+async fn end_on(
+    api: &Api,
+    caller: &Caller,
+    record: &assignments::Record,
+    on: NaiveDate,
+    because: &Reason,
+) -> Result<Json<EndedAssignment>, Problem> {
+    let brand = BrandId::new(&record.brand_id).ok_or_else(|| no_brand(&record.brand_id))?;
+    let (pool, no, now) = (&api.store().pool, record.assignment_no, Utc::now());
+    let ended = assignments::end(pool, &brand, no, on, &because.0, now, &caller.name).await;
+    let ended = ended.map_err(Problem::of_rule)??;
+    Ok(Json(EndedAssignment::of(no, ended)))
 }

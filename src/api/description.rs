@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::access::{self, Access, Brand};
 use super::problem::{Fault, Kind, ProblemBody};
 use super::{
-    Api, activity, assignments, brands, conflicts, gaps, invoices, keys, pulse, receipts,
-    rejections, reports, usage,
+    Api, activity, assignments, brands, conflicts, gaps, invoices, issuer, keys, plans, pricing,
+    profiles, pulse, receipts, rejections, reports, requests, usage, voids, waivers,
 };
 
 const ABOUT: &str = "Usage, prices, invoices and their evidence. Amounts and quantities are strings; times are \
@@ -40,11 +40,11 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(pulse::me))
         .routes(routes!(brands::list))
         .routes(routes!(brands::get))
-        .routes(routes!(brands::profile))
-        .routes(routes!(brands::taxes))
+        .routes(routes!(profiles::profile, profiles::set_profile))
+        .routes(routes!(profiles::taxes))
         .routes(routes!(usage::query))
-        .routes(routes!(assignments::list))
-        .routes(routes!(assignments::coverage))
+        .routes(routes!(assignments::list, assignments::create))
+        .routes(routes!(waivers::coverage))
         .routes(routes!(invoices::list))
         .routes(routes!(invoices::get))
         .routes(routes!(invoices::document))
@@ -61,6 +61,35 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(activity::list))
+        .routes(routes!(profiles::set_tax))
+        .routes(routes!(brands::zone, brands::set_zone))
+        .routes(routes!(brands::name, brands::set_name))
+        .routes(routes!(brands::unpark))
+        .routes(routes!(assignments::end))
+        .routes(routes!(assignments::withdraw))
+        .routes(routes!(waivers::list, waivers::create))
+        .routes(routes!(waivers::withdraw))
+        .routes(routes!(plans::list))
+        .routes(routes!(plans::get))
+        .routes(routes!(plans::version))
+        .routes(routes!(plans::apply))
+        .routes(routes!(plans::withdraw))
+        .routes(routes!(pricing::test))
+        .routes(routes!(pricing::unpriced))
+        .routes(routes!(issuer::get))
+        .routes(routes!(requests::get))
+        .routes(routes!(rejections::retry_all))
+        .routes(routes!(rejections::dismiss_all))
+        .routes(routes!(rejections::retry))
+        .routes(routes!(rejections::dismiss))
+        .routes(routes!(conflicts::resolve_all))
+        .routes(routes!(conflicts::dismiss_all))
+        .routes(routes!(conflicts::resolve))
+        .routes(routes!(conflicts::dismiss))
+        .routes(routes!(gaps::accept_all))
+        .routes(routes!(gaps::accept))
+        .routes(routes!(voids::void_all))
+        .routes(routes!(voids::void_one))
 }
 
 /// The operations of a path, with their methods.
@@ -136,6 +165,10 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
         kinds.extend([Kind::IdempotencyKeyInUse, Kind::IdempotencyKeyReused]);
         add_idempotency_key(operation);
     }
+    if method == "PUT" {
+        kinds.extend([Kind::IfMatchRequired, Kind::ChangedMeanwhile]);
+        add_if_match(operation);
+    }
     for kind in kinds {
         let status = kind.status().as_str().to_owned();
         let responses = &mut operation.responses.responses;
@@ -168,6 +201,21 @@ fn add_idempotency_key(operation: &mut Operation) {
         .parameter_in(ParameterIn::Header)
         .description(Some("Names this request: sent again it is answered again, and done once"))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255)).build()))
+        .build();
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+}
+
+fn add_if_match(operation: &mut Operation) {
+    use utoipa::openapi::Required;
+    use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+    use utoipa::openapi::schema::{ObjectBuilder, Type};
+    let parameter = ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::True)
+        .description(Some("The `ETag` that was read, so that nobody's change is lost"))
+        .example(Some(json!("\"2\"")))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()))
         .build();
     operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
 }

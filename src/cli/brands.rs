@@ -9,7 +9,7 @@ use super::profile::{Profiles, Taxes};
 use super::{Problem, asking};
 use crate::config::Config;
 use crate::store::Store;
-use crate::store::brands::{self, Brand, Profile};
+use crate::store::brands::{self, Brand, Profile, Rename};
 use crate::store::forms::display_name;
 use crate::store::requests::Ask;
 
@@ -58,7 +58,8 @@ impl Brands {
                 let id = known(&store, &brand).await?.id;
                 if let Some(name) = &name {
                     let by = asking::operator();
-                    brands::set_display_name(&store.pool, &id, name, &by).await?;
+                    let rename = Rename { name, seen: None };
+                    brands::set_display_name(&store.pool, &id, rename, &by).await?;
                     eprintln!("{brand} is called {name}");
                 }
                 if let Some(zone) = zone {

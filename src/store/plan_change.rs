@@ -15,6 +15,8 @@ const AHEAD_MAX: Months = Months::new(24);
 /// What somebody wants to apply.
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
+    /// Of which plan it must be, if that was said.
+    pub name: Option<&'a str>,
     /// The plan's text, as `config/plans/zkdpp-standard.toml` describes it.
     pub source: &'a str,
     /// First day on which it is in force; today if it is left out, but the first version needs one.
@@ -49,6 +51,8 @@ pub enum Outcome {
 pub enum Refused {
     #[error(transparent)]
     File(#[from] plan_file::Error),
+    #[error("the text is that of plan {found}, and not of {wanted}")]
+    OtherPlan { wanted: String, found: String },
     #[error(
         "the first version of {0} needs effective_from: the first day that it may ever price, which no \
          later version can go before"
@@ -81,6 +85,7 @@ impl Refused {
     pub fn name(&self) -> &'static str {
         match self {
             Refused::File(_) => "plan_unreadable",
+            Refused::OtherPlan { .. } => "other_plan",
             Refused::Undated(_) => "first_version_undated",
             Refused::TooFarAhead { .. } => "too_far_ahead",
             Refused::SameText(_) => "same_text",
@@ -101,12 +106,17 @@ pub async fn apply(
     today: NaiveDate,
     by: &str,
 ) -> Result<Result<Applied, Refused>, Error> {
-    let Wanted { source, effective_from: asked_from, is_dry_run } = *wanted;
+    let Wanted { name, source, effective_from: asked_from, is_dry_run } = *wanted;
     let after = match plan_file::parse(source) {
         Ok(after) => after,
         Err(error) => return Ok(Err(error.into())),
     };
-    let name = after.terms().name.clone();
+    let found = after.terms().name.clone();
+    if let Some(wanted) = name.filter(|wanted| *wanted != found) {
+        let wanted = wanted.chars().take(64).collect();
+        return Ok(Err(Refused::OtherPlan { wanted, found }));
+    }
+    let name = found;
     let newest = plans::versions(pool, Some(&name)).await?.pop();
     let effective_from = match in_force_from(&name, newest.is_none(), asked_from, today) {
         Ok(day) => day,

@@ -13,7 +13,7 @@ use crate::store::{Error, Store, plans};
 pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Result<()> {
     let Apply { file, dry_run, effective_from } = apply;
     let source = super::read(&file)?;
-    let wanted = Wanted { source: &source, effective_from, is_dry_run: dry_run };
+    let wanted = Wanted { name: None, source: &source, effective_from, is_dry_run: dry_run };
     let today = Utc::now().date_naive();
     let applied = plan_change::apply(&store.pool, &wanted, today, &operator()).await?;
     let applied = applied.map_err(|refused| {
