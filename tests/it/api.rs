@@ -1,7 +1,9 @@
 //! The API on real servers: who may do what, what is answered, and what every problem looks like.
 
 pub mod client;
+mod master;
 mod matrix;
+mod mending;
 mod service;
 
 use prooftally::engine::Engine;
