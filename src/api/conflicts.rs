@@ -18,28 +18,40 @@ use crate::store::requests::Ask;
 /// A content that contradicts a counted receipt.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Conflict {
+    #[schema(example = 5)]
     conflict_no: i64,
     #[schema(example = "brand-acme")]
     brand: String,
     #[schema(example = "rcpt-7f3a")]
     receipt_id: String,
     /// The entry that it contradicts.
+    #[schema(example = 120007)]
     entry: i64,
     /// In which fields.
+    #[schema(example = json!(["supplier"]))]
     fields: Vec<String>,
+    #[schema(example = 1)]
     epoch: i32,
     /// First and last position with this content, and how often it was seen.
+    #[schema(example = 120402)]
     sequence: i64,
+    #[schema(example = 120402)]
     last_sequence: i64,
+    #[schema(example = 1)]
     seen: i64,
+    #[schema(example = "2026-03-02T09:00:00Z")]
     stored_at: DateTime<Utc>,
     /// `open`, `resolved` (this content is right) or `dismissed` (what was counted stands).
     #[schema(example = "open")]
     state: String,
     /// The entry that counts this content instead.
+    #[schema(example = json!(null))]
     resolution: Option<i64>,
+    #[schema(example = json!(null))]
     settled_at: Option<DateTime<Utc>>,
+    #[schema(example = json!(null))]
     settled_by: Option<String>,
+    #[schema(example = json!(null))]
     settlement: Option<String>,
 }
 

@@ -22,21 +22,31 @@ const GAPS_MAX: i64 = 1_000;
 /// Positions whose events may be lost.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Gap {
+    #[schema(example = 1)]
     gap_no: i64,
+    #[schema(example = 1)]
     epoch: i32,
+    #[schema(example = 21)]
     first: i64,
     /// Null where nobody can know.
+    #[schema(example = 25)]
     last: Option<i64>,
     /// `missing`, `commits_lost` or `stream_changed`.
     #[schema(example = "missing")]
     reason: String,
+    #[schema(example = "the stream begins at 26")]
     detail: String,
+    #[schema(example = "2026-03-02T09:00:00Z")]
     found_at: DateTime<Utc>,
     /// Periods that begin before this wait until the gap is accepted; null while all do.
+    #[schema(example = "2026-03-02T08:59:00Z")]
     next_stored_at: Option<DateTime<Utc>>,
     /// Null while it is open.
+    #[schema(example = json!(null))]
     accepted_at: Option<DateTime<Utc>>,
+    #[schema(example = json!(null))]
     accepted_by: Option<String>,
+    #[schema(example = json!(null))]
     acceptance: Option<String>,
 }
 

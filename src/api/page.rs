@@ -87,6 +87,7 @@ struct PageQuery {
     #[param(minimum = 1, example = 50)]
     limit: Option<u32>,
     /// Only what comes after this one, as `next` of the page before gives it.
+    #[param(example = "100")]
     starting_after: Option<String>,
 }
 
@@ -167,8 +168,10 @@ impl At {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     pub data: Vec<T>,
+    #[schema(example = false)]
     pub has_more: bool,
     /// What to send as `starting_after` for the next page; null on the last one.
+    #[schema(example = json!(null))]
     pub next: Option<String>,
 }
 

@@ -18,27 +18,40 @@ use crate::store::requests::Ask;
 /// An event that could not be counted. Its bytes are shown by `prooftally events rejected show`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Rejection {
+    #[schema(example = 3)]
     rejection_no: i64,
     /// Of a closed list.
     #[schema(example = "brand_missing")]
     reason: String,
+    #[schema(example = "the event names no brand")]
     detail: String,
     /// As far as the event says.
+    #[schema(example = json!(null))]
     brand: Option<String>,
+    #[schema(example = "rcpt-7f3a")]
     receipt_id: Option<String>,
+    #[schema(example = "proofs.verified")]
     subject: String,
+    #[schema(example = 1)]
     epoch: i32,
+    #[schema(example = 120401)]
     sequence: i64,
+    #[schema(example = "2026-03-02T09:00:00Z")]
     stored_at: DateTime<Utc>,
     /// Of the event.
+    #[schema(example = 312)]
     bytes: usize,
     /// `open`, `retried` or `dismissed`.
     #[schema(example = "open")]
     state: String,
     /// What a retry counted it as; null if that was a duplicate or a conflict.
+    #[schema(example = json!(null))]
     entry: Option<i64>,
+    #[schema(example = json!(null))]
     settled_at: Option<DateTime<Utc>>,
+    #[schema(example = json!(null))]
     settled_by: Option<String>,
+    #[schema(example = json!(null))]
     settlement: Option<String>,
 }
 
