@@ -25,7 +25,7 @@ pub struct Conflict {
     #[schema(example = "rcpt-7f3a")]
     receipt_id: String,
     /// The entry that it contradicts.
-    #[schema(example = 120007)]
+    #[schema(example = 120_007)]
     entry: i64,
     /// In which fields.
     #[schema(example = json!(["supplier"]))]
@@ -33,9 +33,9 @@ pub struct Conflict {
     #[schema(example = 1)]
     epoch: i32,
     /// First and last position with this content, and how often it was seen.
-    #[schema(example = 120402)]
+    #[schema(example = 120_402)]
     sequence: i64,
-    #[schema(example = 120402)]
+    #[schema(example = 120_402)]
     last_sequence: i64,
     #[schema(example = 1)]
     seen: i64,

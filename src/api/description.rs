@@ -125,11 +125,19 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
         ];
         for (method, operation) in methods {
             if let Some(operation) = operation {
+                operation.operation_id = Some(operation_id(method, path));
                 add_access(operation, method, path);
             }
         }
     }
     document
+}
+
+/// What generated clients call it, such as `get_brands_brand_taxes`: unique, as method and path are.
+fn operation_id(method: &str, path: &str) -> String {
+    let path = path.strip_prefix("/v1").unwrap_or(path);
+    let words = path.split(['/', '{', '}']).filter(|word| !word.is_empty());
+    words.fold(method.to_lowercase(), |id, word| format!("{id}_{word}"))
 }
 
 fn add_access(operation: &mut Operation, method: &str, path: &str) {

@@ -19,6 +19,7 @@ use crate::store::unpriced::{self, Refused, Row};
 
 /// Usage that no charge takes.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UnpricedOfBrand)]
 pub struct UnpricedUsage {
     #[schema(example = "brand-acme")]
     brand: String,

@@ -20,7 +20,7 @@ const SIGHTINGS_MAX: i64 = 20;
 /// An entry of the ledger.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Counted {
-    #[schema(example = 120007)]
+    #[schema(example = 120_007)]
     entry: i64,
     #[schema(example = "rcpt-7f3a")]
     receipt_id: String,
@@ -44,7 +44,7 @@ pub struct Counted {
     /// Where it stood in the stream.
     #[schema(example = 1)]
     epoch: i32,
-    #[schema(example = 120401)]
+    #[schema(example = 120_401)]
     sequence: i64,
 }
 
@@ -84,7 +84,7 @@ pub struct SeenAgain {
     brand: Option<String>,
     #[schema(example = 1)]
     epoch: i32,
-    #[schema(example = 120455)]
+    #[schema(example = 120_455)]
     sequence: i64,
 }
 
@@ -102,7 +102,7 @@ impl From<Sighting> for SeenAgain {
 /// A document whose evidence has an entry.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BilledOn {
-    #[schema(example = 120007)]
+    #[schema(example = 120_007)]
     entry: i64,
     #[schema(example = 7)]
     document_no: i64,

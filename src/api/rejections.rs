@@ -34,7 +34,7 @@ pub struct Rejection {
     subject: String,
     #[schema(example = 1)]
     epoch: i32,
-    #[schema(example = 120401)]
+    #[schema(example = 120_401)]
     sequence: i64,
     #[schema(example = "2026-03-02T09:00:00Z")]
     stored_at: DateTime<Utc>,

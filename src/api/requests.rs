@@ -74,6 +74,7 @@ pub struct Requests {
 /// Why something is done.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = WithReason)]
 pub struct Because {
     /// Why, for the record.
     #[schema(value_type = String, example = "a test of the bus", min_length = 1, max_length = 1000)]
