@@ -15,8 +15,9 @@ use utoipa_axum::routes;
 use super::access::{self, Access, Brand};
 use super::problem::{Fault, Kind, ProblemBody};
 use super::{
-    Api, activity, assignments, brands, conflicts, gaps, invoices, issuer, keys, plans, pricing,
-    profiles, pulse, receipts, rejections, reports, requests, usage, voids, waivers,
+    Api, activity, applying, assigning, assignments, brands, conflicts, gaps, invoices, issuer,
+    keys, plans, pricing, profiles, pulse, receipts, rejections, reports, requests, usage, voids,
+    waivers,
 };
 
 const ABOUT: &str = "Usage, prices, invoices and their evidence. Amounts and quantities are strings; times are \
@@ -43,7 +44,7 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(profiles::profile, profiles::set_profile))
         .routes(routes!(profiles::taxes))
         .routes(routes!(usage::query))
-        .routes(routes!(assignments::list, assignments::create))
+        .routes(routes!(assignments::list, assigning::create))
         .routes(routes!(waivers::coverage))
         .routes(routes!(invoices::list))
         .routes(routes!(invoices::get))
@@ -65,15 +66,15 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(brands::zone, brands::set_zone))
         .routes(routes!(brands::name, brands::set_name))
         .routes(routes!(brands::unpark))
-        .routes(routes!(assignments::end))
-        .routes(routes!(assignments::withdraw))
+        .routes(routes!(assigning::end))
+        .routes(routes!(assigning::withdraw))
         .routes(routes!(waivers::list, waivers::create))
         .routes(routes!(waivers::withdraw))
         .routes(routes!(plans::list))
         .routes(routes!(plans::get))
         .routes(routes!(plans::version))
-        .routes(routes!(plans::apply))
-        .routes(routes!(plans::withdraw))
+        .routes(routes!(applying::apply))
+        .routes(routes!(applying::withdraw))
         .routes(routes!(pricing::test))
         .routes(routes!(pricing::unpriced))
         .routes(routes!(issuer::get))

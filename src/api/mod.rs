@@ -10,6 +10,8 @@
 mod access;
 mod activity;
 mod amount;
+mod applying;
+mod assigning;
 mod assignments;
 mod brands;
 mod caller;

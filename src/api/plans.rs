@@ -1,22 +1,17 @@
-//! Plans: their versions, and what a new one would change or has changed.
+//! Plans: their versions, with what they say.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use billing::ids;
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
-use super::caller::Caller;
-use super::form::Day;
-use super::page::{At, Body, Listed, Page, Path, Query};
+use super::page::{At, Listed, Page, Path};
 use super::plan_terms::PlanTerms;
-use super::problem::{Fault, Problem};
-use super::requests::Because;
-use crate::store::plan_change::{self, Applied, Outcome, Refused, Wanted};
-use crate::store::plan_file::changes::Change;
+use super::problem::Problem;
+use crate::store::plan_change;
 use crate::store::plans::{self, Version, Withdrawal};
 
 /// A plan.
@@ -85,11 +80,34 @@ pub struct PlanText {
     source: String,
 }
 
+/// A version as it stands.
+pub struct Standing {
+    pub version: Version,
+    is_in_force: bool,
+    withdrawal: Option<Withdrawal>,
+}
+
+impl From<Standing> for PlanVersion {
+    fn from(Standing { version, is_in_force, withdrawal }: Standing) -> Self {
+        Self {
+            plan: version.plan_name,
+            version: version.version,
+            effective_from: version.effective_from,
+            in_force: is_in_force,
+            sha256: version.sha256,
+            applied_at: version.applied_at,
+            applied_by: version.applied_by,
+            withdrawn: withdrawal.map(|why| PlanWithdrawal {
+                because: why.because,
+                made_at: why.made_at,
+                made_by: why.made_by,
+            }),
+        }
+    }
+}
+
 /// All versions of a plan, or of all, with their withdrawals, by name and number.
-async fn versions(
-    api: &Api,
-    name: Option<&str>,
-) -> Result<Vec<(Version, bool, Option<Withdrawal>)>, Problem> {
+async fn versions(api: &Api, name: Option<&str>) -> Result<Vec<Standing>, Problem> {
     let pool = &api.store().pool;
     let today = Utc::now().date_naive();
     let holding = plans::versions(pool, name).await?;
@@ -98,33 +116,22 @@ async fn versions(
         let next = holding.get(at + 1).filter(|next| next.plan_name == version.plan_name);
         next.is_some_and(|next| next.effective_from <= today)
     };
-    let in_force = |(at, version): (usize, &Version)| {
-        let in_force = version.effective_from <= today && !is_over(at, version);
-        (version.clone(), in_force, None)
+    let holds = |(at, version): (usize, &Version)| Standing {
+        version: version.clone(),
+        is_in_force: version.effective_from <= today && !is_over(at, version),
+        withdrawal: None,
     };
-    let mut all: Vec<_> = holding.iter().enumerate().map(in_force).collect();
-    all.extend(withdrawn.into_iter().map(|(version, why)| (version, false, Some(why))));
-    all.sort_by(|(one, ..), (next, ..)| {
+    let was = |(version, why): (Version, Withdrawal)| Standing {
+        version,
+        is_in_force: false,
+        withdrawal: Some(why),
+    };
+    let mut all: Vec<Standing> = holding.iter().enumerate().map(holds).collect();
+    all.extend(withdrawn.into_iter().map(was));
+    all.sort_by(|Standing { version: one, .. }, Standing { version: next, .. }| {
         (&one.plan_name, one.version).cmp(&(&next.plan_name, next.version))
     });
     Ok(all)
-}
-
-fn version_of(version: &Version, in_force: bool, why: Option<Withdrawal>) -> PlanVersion {
-    PlanVersion {
-        plan: version.plan_name.clone(),
-        version: version.version,
-        effective_from: version.effective_from,
-        in_force,
-        sha256: version.sha256.clone(),
-        applied_at: version.applied_at,
-        applied_by: version.applied_by.clone(),
-        withdrawn: why.map(|why| PlanWithdrawal {
-            because: why.because,
-            made_at: why.made_at,
-            made_by: why.made_by,
-        }),
-    }
 }
 
 fn no_plan(plan: &str) -> Problem {
@@ -137,13 +144,13 @@ fn no_plan(plan: &str) -> Problem {
 pub async fn list(State(api): State<Api>, at: At) -> Result<Listed<Plan>, Problem> {
     let after: Option<String> = at.after()?;
     let mut found: Vec<Plan> = Vec::new();
-    for (version, in_force, why) in versions(&api, None).await? {
+    for Standing { version, is_in_force, withdrawal } in versions(&api, None).await? {
         if found.last().is_none_or(|last| last.plan != version.plan_name) {
             found.push(Plan { plan: version.plan_name.clone(), in_force: None, newest: None });
         }
-        let Some(plan) = found.last_mut().filter(|_| why.is_none()) else { continue };
+        let Some(plan) = found.last_mut().filter(|_| withdrawal.is_none()) else { continue };
         plan.newest = Some(version.version);
-        if in_force {
+        if is_in_force {
             plan.in_force = Some(version.version);
         }
     }
@@ -161,11 +168,14 @@ pub async fn get(
     Path(plan): Path<String>,
 ) -> Result<Json<PlanVersions>, Problem> {
     let found = known(&api, &plan).await?;
-    let data = found.into_iter().map(|(version, now, why)| version_of(&version, now, why));
-    Ok(Json(PlanVersions { data: data.collect() }))
+    Ok(Json(PlanVersions { data: found.into_iter().map(PlanVersion::from).collect() }))
 }
 
-async fn known(api: &Api, plan: &str) -> Result<Vec<(Version, bool, Option<Withdrawal>)>, Problem> {
+/// The versions of a plan that was applied.
+///
+/// # Errors
+/// If none was.
+pub async fn known(api: &Api, plan: &str) -> Result<Vec<Standing>, Problem> {
     if !ids::is_name(plan, ids::NAME_BYTES_MAX) {
         return Err(no_plan(plan));
     }
@@ -182,162 +192,11 @@ pub async fn version(
     State(api): State<Api>,
     Path((plan, version)): Path<(String, i32)>,
 ) -> Result<Json<PlanText>, Problem> {
-    let found = known(&api, &plan).await?.into_iter().find(|(one, ..)| one.version == version);
-    let (found, in_force, why) =
+    let mut all = known(&api, &plan).await?.into_iter();
+    let found = all.find(|one| one.version.version == version);
+    let found =
         found.ok_or_else(|| Problem::not_found(format!("version {version} of plan {plan}")))?;
-    let terms = PlanTerms::from(&plan_change::plan(&found)?);
-    let version = version_of(&found, in_force, why);
-    Ok(Json(PlanText { version, terms, source: found.source }))
-}
-
-/// Whether it is only tried.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct Dry {
-    /// Says what the version would change, and writes nothing.
-    #[param(example = true)]
-    dry_run: Option<bool>,
-}
-
-/// A version that is wanted.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewPlanVersion {
-    /// The plan's TOML; `config/plans/zkdpp-standard.toml` describes how it is written.
-    #[schema(
-        example = "name = \"zkdpp-standard\"\ncurrency = \"EUR\"\ncadence = \"monthly\"\n[[charge]]\nname = \"Certificates\"\npredicate = \"CERT_VALID@V1\"\nmodel = \"per_unit\"\nunit_price = \"0.03\"\n",
-        min_length = 1,
-        max_length = 1_048_576
-    )]
-    source: String,
-    /// First day on which it is in force: after the newest version's, at most two years ahead. Today in UTC
-    /// if it is left out, but the first version needs one.
-    #[schema(value_type = Option<String>, format = Date, example = "2026-03-01")]
-    effective_from: Option<Day>,
-}
-
-/// What came of it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AppliedPlanVersion {
-    #[schema(example = "zkdpp-standard")]
-    plan: String,
-    #[schema(example = 2)]
-    version: i32,
-    #[schema(example = "2026-03-01")]
-    effective_from: NaiveDate,
-    /// `applied`; `dry_run`, which wrote nothing; or `same`, since the newest version has this very text.
-    #[schema(example = "applied")]
-    outcome: String,
-    /// The terms that differ from the version before it.
-    changes: Vec<PlanChange>,
-}
-
-/// A term that differs.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct PlanChange {
-    /// `added`, `removed` or `changed`.
-    #[schema(example = "changed")]
-    change: String,
-    #[schema(example = "charge \"Certificates\": price")]
-    what: String,
-    /// Empty where there was nothing.
-    #[schema(example = "per_unit 0.03")]
-    before: String,
-    /// Empty where nothing is left.
-    #[schema(example = "per_unit 0.04")]
-    after: String,
-}
-
-impl From<Applied> for AppliedPlanVersion {
-    fn from(applied: Applied) -> Self {
-        let outcome = match applied.outcome {
-            Outcome::Applied => "applied",
-            Outcome::NotApplied => "dry_run",
-            Outcome::Same => "same",
-        };
-        let change = |Change { change, what, before, after }| PlanChange {
-            change: change.to_owned(),
-            what,
-            before,
-            after,
-        };
-        Self {
-            plan: applied.name,
-            version: applied.version,
-            effective_from: applied.effective_from,
-            outcome: outcome.to_owned(),
-            changes: applied.changes.into_iter().map(change).collect(),
-        }
-    }
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        let fault = Fault { code: refused.name().to_owned(), detail: refused.to_string() };
-        let problem = match refused {
-            Refused::File(_)
-            | Refused::OtherPlan { .. }
-            | Refused::Undated(_)
-            | Refused::TooFarAhead { .. } => Self::body(refused.to_string()),
-            refused => Self::refused(refused),
-        };
-        problem.with_errors(vec![fault])
-    }
-}
-
-/// Adds a text as a new version of its plan, or only says what that would change (`dry_run`). A version is
-/// never changed afterwards; a period takes the one that is in force on its first day. Applying the newest
-/// version's text again changes nothing.
-#[utoipa::path(post, path = "/v1/plans/{plan}/versions", tag = "plans",
-    params(("plan" = String, Path, description = "Its name, as the text has it",
-        example = "zkdpp-standard"), Dry),
-    request_body = NewPlanVersion,
-    responses((status = 201, description = "It is applied", body = AppliedPlanVersion),
-        (status = 200, description = "Nothing was written: a dry run, or the same text",
-            body = AppliedPlanVersion)))]
-pub async fn apply(
-    State(api): State<Api>,
-    caller: Caller,
-    Path(plan): Path<String>,
-    Query(dry): Query<Dry>,
-    Body(NewPlanVersion { source, effective_from }): Body<NewPlanVersion>,
-) -> Result<(StatusCode, Json<AppliedPlanVersion>), Problem> {
-    let wanted = Wanted {
-        name: Some(&plan),
-        source: &source,
-        effective_from: effective_from.map(|day| day.0),
-        is_dry_run: dry.dry_run.unwrap_or(false),
-    };
-    let today = Utc::now().date_naive();
-    let pool = &api.store().pool;
-    let applied = plan_change::apply(pool, &wanted, today, &caller.name).await??;
-    let status = match applied.outcome {
-        Outcome::Applied => StatusCode::CREATED,
-        Outcome::NotApplied | Outcome::Same => StatusCode::OK,
-    };
-    Ok((status, Json(applied.into())))
-}
-
-/// Takes the newest version of a plan back, if no document has used it; its number is not used again. A
-/// plan's only version stays while an assignment has the plan.
-#[utoipa::path(post, path = "/v1/plans/{plan}/versions/{version}/withdraw", tag = "plans",
-    params(("plan" = String, Path, description = "Its name", example = "zkdpp-standard"),
-        ("version" = i32, Path, description = "Its number", example = 2)),
-    request_body = Because,
-    responses((status = 200, description = "The versions as they are now", body = PlanVersions)))]
-pub async fn withdraw(
-    State(api): State<Api>,
-    caller: Caller,
-    Path((plan, version)): Path<(String, i32)>,
-    Body(Because { because }): Body<Because>,
-) -> Result<Json<PlanVersions>, Problem> {
-    let found = known(&api, &plan).await?;
-    if !found.iter().any(|(one, ..)| one.version == version) {
-        return Err(Problem::not_found(format!("version {version} of plan {plan}")));
-    }
-    let pool = &api.store().pool;
-    plans::withdraw(pool, &plan, version, &because.0, &caller.name)
-        .await
-        .map_err(Problem::of_rule)?;
-    get(State(api), Path(plan)).await
+    let terms = PlanTerms::from(&plan_change::plan(&found.version)?);
+    let source = found.version.source.clone();
+    Ok(Json(PlanText { version: found.into(), terms, source }))
 }

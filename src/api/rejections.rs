@@ -121,6 +121,7 @@ pub async fn list(
 /// Which rejections are to be counted now. One of the four is needed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RetryRejections)]
 pub struct Retry {
     /// These; at most 1,000.
     #[serde(default)]
