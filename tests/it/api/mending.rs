@@ -136,19 +136,20 @@ async fn conflicts_are_resolved_and_dismissed() {
     let (operator, admin) = (desk.client("operator", None), desk.client("admin", None));
     let me = operator.get("/v1/me").await.ok()["name"].clone();
     let because = json!({"because": "the mill was renamed"});
-    let dismissed = operator.post("/v1/conflicts/1/dismiss", because.clone()).await;
-    assert_eq!(done(&dismissed)["answer"], "1 conflicts dismissed");
-    let again = operator.post("/v1/conflicts/1/dismiss", because.clone()).await;
-    assert_eq!(again.problem(), "refused");
-    assert_eq!(
-        operator.post("/v1/conflicts/99/dismiss", because.clone()).await.problem(),
-        "not-found"
-    );
+    let listed = operator.get("/v1/conflicts?brand=acme").await.ok();
+    let (number, receipt_id) =
+        (listed["data"][0]["conflict_no"].clone(), listed["data"][0]["receipt_id"].as_str());
+    let settle = async |verb: &str| {
+        operator.post(&format!("/v1/conflicts/{number}/{verb}"), because.clone()).await
+    };
+    assert_eq!(done(&settle("dismiss").await)["answer"], "1 conflicts dismissed");
+    assert_eq!(settle("dismiss").await.problem(), "refused");
+    let unknown = operator.post("/v1/conflicts/99/dismiss", because.clone()).await;
+    assert_eq!(unknown.problem(), "not-found");
     // A dismissed one can be resolved: it is the way back.
-    let resolved = operator.post("/v1/conflicts/1/resolve", because.clone()).await;
-    assert_eq!(done(&resolved)["answer"], "1 conflicts resolved");
+    assert_eq!(done(&settle("resolve").await)["answer"], "1 conflicts resolved");
     let noted = admin.get("/v1/activity?subject=conflict").await.ok();
-    let of_first = |row: &&Value| row["after"]["conflict_no"] == 1 && row["act"] == "changed";
+    let of_first = |row: &&Value| row["after"]["conflict_no"] == number && row["act"] == "changed";
     let states: Vec<(&Value, &Value, &Value)> = noted["data"]
         .as_array()
         .unwrap()
@@ -161,7 +162,7 @@ async fn conflicts_are_resolved_and_dismissed() {
     let correction = last(&admin, "correction").await;
     assert_eq!((&correction["made_by"], &correction["after"]["kind"]), (&me, &json!("resolution")));
     assert_eq!(correction["before"]["supplier"], "mill");
-    let receipt = operator.get("/v1/receipts/r1").await.ok();
+    let receipt = operator.get(&format!("/v1/receipts/{}", receipt_id.unwrap())).await.ok();
     let entries = receipt["entries"].as_array().unwrap();
     let counts = entries.iter().find(|entry| entry["counted_as"] == "resolved").unwrap();
     assert_eq!(counts["supplier"], "loom", "{receipt}");
