@@ -160,6 +160,14 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
     if path.contains('{') {
         kinds.push(Kind::NotFound);
     }
+    // A plan that is not there is named by a parameter too.
+    let mut parameters = operation.parameters.iter().flatten();
+    if method == "GET"
+        && !path.contains('{')
+        && parameters.any(|one| matches!(one, RefOr::T(one) if one.name == "plan"))
+    {
+        kinds.push(Kind::NotFound);
+    }
     if matches!(method, "POST" | "PUT") {
         kinds.extend([
             Kind::InvalidHeader,

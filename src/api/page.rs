@@ -87,7 +87,6 @@ struct PageQuery {
     #[param(minimum = 1, example = 50)]
     limit: Option<u32>,
     /// Only what comes after this one, as `next` of the page before gives it.
-    #[param(example = "100")]
     starting_after: Option<String>,
 }
 
