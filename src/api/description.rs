@@ -2,7 +2,7 @@
 //! no handler repeats it.
 
 use serde_json::json;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response,
@@ -160,12 +160,7 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
     if path.contains('{') {
         kinds.push(Kind::NotFound);
     }
-    // A plan that is not there is named by a parameter too.
-    let mut parameters = operation.parameters.iter().flatten();
-    if method == "GET"
-        && !path.contains('{')
-        && parameters.any(|one| matches!(one, RefOr::T(one) if one.name == "plan"))
-    {
+    if asks_for_plan(operation) {
         kinds.push(Kind::NotFound);
     }
     if matches!(method, "POST" | "PUT") {
@@ -202,6 +197,14 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
     }
 }
 
+/// Whether a plan, which may not be there, is named by a query parameter.
+fn asks_for_plan(operation: &Operation) -> bool {
+    operation.parameters.iter().flatten().any(|one| match one {
+        RefOr::T(one) => one.name == "plan" && one.parameter_in == ParameterIn::Query,
+        RefOr::Ref(_) => false,
+    })
+}
+
 /// An answer that is a problem of these types.
 fn problem(names: String) -> Response {
     let body = ContentBuilder::new()
@@ -211,7 +214,7 @@ fn problem(names: String) -> Response {
 }
 
 fn add_idempotency_key(operation: &mut Operation) {
-    use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+    use utoipa::openapi::path::ParameterBuilder;
     use utoipa::openapi::schema::{ObjectBuilder, Type};
     let parameter = ParameterBuilder::new()
         .name("Idempotency-Key")
@@ -224,7 +227,7 @@ fn add_idempotency_key(operation: &mut Operation) {
 
 fn add_if_match(operation: &mut Operation) {
     use utoipa::openapi::Required;
-    use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+    use utoipa::openapi::path::ParameterBuilder;
     use utoipa::openapi::schema::{ObjectBuilder, Type};
     let parameter = ParameterBuilder::new()
         .name("If-Match")
