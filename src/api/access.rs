@@ -26,6 +26,8 @@ pub enum Access {
     Books,
     /// To issue documents and take payments.
     Bill,
+    /// To mend what is counted.
+    Operate,
     /// All the rest.
     Administer,
 }
@@ -37,6 +39,7 @@ impl Access {
             Access::Read => &Role::ALL,
             Access::Books => &[Role::FinanceRead, Role::Finance, Role::Admin],
             Access::Bill => &[Role::Finance, Role::Admin],
+            Access::Operate => &[Role::Operator, Role::Admin],
             Access::Administer => &[Role::Admin],
         }
     }
@@ -106,6 +109,40 @@ pub const ACCESS: &[(&str, &str, Access, Brand)] = &[
     ("POST", "/v1/keys", Access::Administer, Brand::None),
     ("POST", "/v1/keys/{key_no}/revoke", Access::Administer, Brand::None),
     ("GET", "/v1/activity", Access::Administer, Brand::None),
+    ("PUT", "/v1/brands/{brand}/profile", Access::Bill, Brand::None),
+    ("PUT", "/v1/brands/{brand}/taxes/{from}", Access::Bill, Brand::None),
+    ("GET", "/v1/brands/{brand}/zone", Access::Read, Brand::Own),
+    ("PUT", "/v1/brands/{brand}/zone", Access::Bill, Brand::None),
+    ("GET", "/v1/brands/{brand}/name", Access::Read, Brand::Own),
+    ("PUT", "/v1/brands/{brand}/name", Access::Bill, Brand::None),
+    ("POST", "/v1/brands/{brand}/unpark", Access::Operate, Brand::None),
+    ("POST", "/v1/assignments", Access::Bill, Brand::None),
+    ("POST", "/v1/assignments/{assignment_no}/end", Access::Bill, Brand::None),
+    ("POST", "/v1/assignments/{assignment_no}/withdraw", Access::Bill, Brand::None),
+    ("GET", "/v1/waivers", Access::Books, Brand::Own),
+    ("POST", "/v1/waivers", Access::Bill, Brand::None),
+    ("POST", "/v1/waivers/{waiver_no}/withdraw", Access::Bill, Brand::None),
+    ("GET", "/v1/plans", Access::Books, Brand::None),
+    ("GET", "/v1/plans/{plan}", Access::Books, Brand::None),
+    ("GET", "/v1/plans/{plan}/versions/{version}", Access::Books, Brand::None),
+    ("POST", "/v1/plans/{plan}/versions", Access::Bill, Brand::None),
+    ("POST", "/v1/plans/{plan}/versions/{version}/withdraw", Access::Bill, Brand::None),
+    ("POST", "/v1/plans/test", Access::Bill, Brand::None),
+    ("GET", "/v1/unpriced", Access::Books, Brand::None),
+    ("GET", "/v1/issuer", Access::Books, Brand::None),
+    ("GET", "/v1/requests/{request_no}", Access::Read, Brand::None),
+    ("POST", "/v1/rejections/retry", Access::Operate, Brand::None),
+    ("POST", "/v1/rejections/dismiss", Access::Operate, Brand::None),
+    ("POST", "/v1/rejections/{rejection_no}/retry", Access::Operate, Brand::None),
+    ("POST", "/v1/rejections/{rejection_no}/dismiss", Access::Operate, Brand::None),
+    ("POST", "/v1/conflicts/resolve", Access::Operate, Brand::None),
+    ("POST", "/v1/conflicts/dismiss", Access::Operate, Brand::None),
+    ("POST", "/v1/conflicts/{conflict_no}/resolve", Access::Operate, Brand::None),
+    ("POST", "/v1/conflicts/{conflict_no}/dismiss", Access::Operate, Brand::None),
+    ("POST", "/v1/gaps/accept", Access::Operate, Brand::None),
+    ("POST", "/v1/gaps/{gap_no}/accept", Access::Operate, Brand::None),
+    ("POST", "/v1/brands/{brand}/receipts/void", Access::Administer, Brand::None),
+    ("POST", "/v1/brands/{brand}/receipts/{receipt_id}/void", Access::Administer, Brand::None),
 ];
 
 /// What a request is checked against.

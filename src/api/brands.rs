@@ -1,21 +1,27 @@
-//! Brands: who pays, what invoices say of them, and how they are taxed.
+//! Brands: who pays, whose calendar they count by, and whether their events are parked.
 
-use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use billing::hash::Hash;
 use billing::ids::BrandId;
-use chrono::{DateTime, NaiveDate, Utc};
-use serde::Serialize;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
 use super::amount::Exact;
 use super::caller::{Caller, no_brand};
-use super::page::{At, Listed, Page, Path};
-use super::problem::Problem;
+use super::form::Seen;
+use super::page::{At, Body, Listed, Page, Path};
+use super::problem::{Kind, Problem};
+use super::requests::{self, Request};
 use crate::store::brands::{self, Profile};
-use crate::store::profiles;
+use crate::store::forms;
+use crate::store::requests::Ask;
 
 /// A brand.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,9 +35,12 @@ pub struct Brand {
     #[schema(example = "Europe/Berlin")]
     zone: String,
     /// What was counted and not taken back.
+    #[schema(example = "120400")]
     receipts: Exact,
     /// Events that wait since the brand failed on them.
+    #[schema(example = "0")]
     parked_events: Exact,
+    #[schema(example = "2026-03-01T08:00:00Z")]
     created_at: DateTime<Utc>,
 }
 
@@ -93,107 +102,154 @@ pub async fn known(
     found.ok_or_else(|| no_brand(brand))
 }
 
-/// What invoices say of a brand.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BrandProfile {
-    /// Counted from 1; 0 while there is none.
-    version: i32,
-    /// The fields that are set, by name.
-    #[schema(example = json!({"legal_name": "Acme GmbH", "country": "DE"}))]
-    fields: BTreeMap<String, String>,
-    /// What an invoice still needs: of each entry one field.
-    missing: Vec<Vec<String>>,
-    made_at: Option<DateTime<Utc>>,
-    made_by: Option<String>,
+/// The calendar that a brand counts its days by.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrandZone {
+    /// Of the IANA list.
+    #[schema(example = "Europe/Berlin", min_length = 1, max_length = 64)]
+    zone: String,
 }
 
-/// What invoices say of a brand, in its newest version.
-#[utoipa::path(get, path = "/v1/brands/{brand}/profile", tag = "brands",
-    params(("brand" = String, Path, example = "brand-acme")),
-    responses((status = 200, description = "The profile; its `ETag` is the version", body = BrandProfile)))]
-pub async fn profile(
+/// The calendar that a brand counts its days by.
+#[utoipa::path(get, path = "/v1/brands/{brand}/zone", tag = "brands",
+    params(("brand" = String, Path, description = "Its id", example = "brand-acme")),
+    responses((status = 200, description = "The zone; its `ETag` is for a change", body = BrandZone,
+        headers(("ETag" = String, description = "To be sent as `If-Match`")))))]
+pub async fn zone(
     State(api): State<Api>,
     caller: Caller,
     Path(brand): Path<String>,
-) -> Result<([(&'static str, String); 1], Json<BrandProfile>), Problem> {
+) -> Result<Response, Problem> {
     let mut snapshot = api.read(&caller).await?;
     let brand = known(&mut snapshot, &caller, &brand).await?;
-    let newest = profiles::versions(&mut *snapshot, brand.no).await?.pop();
-    let taxes = profiles::taxes(&mut *snapshot, Some(brand.no)).await?.remove(&brand.no);
     snapshot.rollback().await?;
-    let today = billing::usage::usage_day(Utc::now(), brand.zone);
-    let dated: Vec<_> = taxes.into_iter().flatten().map(|record| record.dated).collect();
-    let category = billing::tax::in_force(&dated, today).map(billing::tax::Treatment::category);
-    let version = newest.as_ref().map_or(0, |newest| newest.version);
-    let names = |any: &&[billing::party::Field]| {
-        any.iter().map(|field| field.as_str().to_owned()).collect::<Vec<_>>()
-    };
-    let profile = match newest {
-        None => BrandProfile {
-            version,
-            fields: BTreeMap::new(),
-            missing: vec![vec!["legal_name".to_owned()]],
-            made_at: None,
-            made_by: None,
-        },
-        Some(newest) => BrandProfile {
-            version,
-            fields: newest
-                .party
-                .values()
-                .map(|(field, text)| (field.as_str().to_owned(), text.to_owned()))
-                .collect(),
-            missing: newest.party.missing(category).iter().map(names).collect(),
-            made_at: Some(newest.made_at),
-            made_by: Some(newest.made_by),
-        },
-    };
-    Ok(([("etag", format!("\"{version}\""))], Json(profile)))
+    let zone = brand.zone.name();
+    Ok(([("etag", format!("\"{zone}\""))], Json(BrandZone { zone: zone.to_owned() }))
+        .into_response())
 }
 
-/// How a brand is taxed from a day on.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BrandTax {
-    from: NaiveDate,
-    /// S standard, Z zero rated, E exempt, AE reverse charge, O outside the scope of VAT.
-    #[schema(example = "S")]
-    category: String,
-    rate_percent: Exact,
-    exemption: Option<String>,
-    /// False if a later row corrects it.
-    holds: bool,
-    made_at: DateTime<Utc>,
-    made_by: String,
-}
-
-/// How a brand is taxed, as it was set, oldest first.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BrandTaxes {
-    data: Vec<BrandTax>,
-}
-
-/// How a brand is taxed, with what was corrected.
-#[utoipa::path(get, path = "/v1/brands/{brand}/taxes", tag = "brands",
-    params(("brand" = String, Path, example = "brand-acme")),
-    responses((status = 200, description = "Oldest first", body = BrandTaxes)))]
-pub async fn taxes(
+/// Gives a brand another calendar, and lets the engine rebuild its usage days. Refused once the brand has
+/// documents. Answered with the request that the engine was given: 200 if it has carried it out, 202 if it
+/// will.
+#[utoipa::path(put, path = "/v1/brands/{brand}/zone", tag = "brands",
+    params(("brand" = String, Path, description = "Its id", example = "brand-acme")),
+    request_body = BrandZone,
+    responses((status = 200, description = "It is answered", body = Request),
+        (status = 202, description = "It waits for the engine", body = Request,
+            headers(("Location" = String, description = "The request")))))]
+pub async fn set_zone(
     State(api): State<Api>,
     caller: Caller,
     Path(brand): Path<String>,
-) -> Result<Json<BrandTaxes>, Problem> {
-    let mut snapshot = api.read(&caller).await?;
-    let brand = known(&mut snapshot, &caller, &brand).await?;
-    let records = profiles::taxes(&mut *snapshot, Some(brand.no)).await?.remove(&brand.no);
+    Seen(seen): Seen,
+    Body(BrandZone { zone }): Body<BrandZone>,
+) -> Result<Response, Problem> {
+    let zone = Tz::from_str(&zone).map_err(|_| Problem::body("zone is none of the IANA list"))?;
+    let now = zone_of(&api, &caller, &brand).await?;
+    if now.name() != seen {
+        return Err(Seen::moved("the zone"));
+    }
+    let ask = Ask::SetZone { brand: brand.clone(), zone: zone.name().to_owned(), seen: Some(seen) };
+    match requests::carry_out(&api, &caller, ask).await {
+        Err(problem) if problem.kind == Kind::Refused => {
+            // The engine looks once more: somebody else may have come first.
+            let later = zone_of(&api, &caller, &brand).await?;
+            Err(if later == now { problem } else { Seen::moved("the zone") })
+        }
+        answer => answer,
+    }
+}
+
+async fn zone_of(api: &Api, caller: &Caller, brand: &str) -> Result<Tz, Problem> {
+    let mut snapshot = api.read(caller).await?;
+    let brand = known(&mut snapshot, caller, brand).await?;
     snapshot.rollback().await?;
-    let records = records.unwrap_or_default();
-    let row = |(at, record): (usize, &profiles::TaxRecord)| BrandTax {
-        from: record.dated.from,
-        category: record.dated.treatment.category().code().to_owned(),
-        rate_percent: record.dated.treatment.rate_percent().into(),
-        exemption: record.dated.treatment.exemption().map(str::to_owned),
-        holds: !records[at + 1..].iter().any(|later| later.dated.from == record.dated.from),
-        made_at: record.made_at,
-        made_by: record.made_by.clone(),
-    };
-    Ok(Json(BrandTaxes { data: records.iter().enumerate().map(row).collect() }))
+    Ok(brand.zone)
+}
+
+/// What people call a brand.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrandName {
+    /// Null where nobody has said.
+    #[schema(example = "Acme Fashion", min_length = 1, max_length = 200)]
+    name: Option<String>,
+}
+
+/// Names what is seen: names have letters that no header takes.
+fn name_tag(name: Option<&str>) -> String {
+    let hash = Hash::of(&[name.unwrap_or_default().as_bytes()]);
+    hash.as_bytes()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What people call a brand.
+#[utoipa::path(get, path = "/v1/brands/{brand}/name", tag = "brands",
+    params(("brand" = String, Path, description = "Its id", example = "brand-acme")),
+    responses((status = 200, description = "The name; its `ETag` is for a change", body = BrandName,
+        headers(("ETag" = String, description = "To be sent as `If-Match`")))))]
+pub async fn name(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(brand): Path<String>,
+) -> Result<Response, Problem> {
+    let name = name_of(&api, &caller, &brand).await?;
+    let tag = name_tag(name.as_deref());
+    Ok(([("etag", format!("\"{tag}\""))], Json(BrandName { name })).into_response())
+}
+
+/// Says what people call a brand. Its id never changes.
+#[utoipa::path(put, path = "/v1/brands/{brand}/name", tag = "brands",
+    params(("brand" = String, Path, description = "Its id", example = "brand-acme")),
+    request_body = BrandName,
+    responses((status = 200, description = "The name", body = BrandName,
+        headers(("ETag" = String, description = "For the next change")))))]
+pub async fn set_name(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(brand): Path<String>,
+    Seen(seen): Seen,
+    Body(BrandName { name }): Body<BrandName>,
+) -> Result<Response, Problem> {
+    let name = name.ok_or_else(|| Problem::body("name has 1 to 200 characters"))?;
+    let name = forms::display_name(&name).map_err(Problem::body)?;
+    let before = name_of(&api, &caller, &brand).await?;
+    if name_tag(before.as_deref()) != seen {
+        return Err(Seen::moved("the name"));
+    }
+    let id = BrandId::new(&brand).ok_or_else(|| no_brand(&brand))?;
+    let change = brands::Rename { seen: Some(before.as_deref()), name: &name };
+    if !brands::set_display_name(&api.store().pool, &id, change, &caller.name).await? {
+        return Err(Seen::moved("the name"));
+    }
+    let tag = name_tag(Some(&name));
+    Ok(([("etag", format!("\"{tag}\""))], Json(BrandName { name: Some(name) })).into_response())
+}
+
+async fn name_of(api: &Api, caller: &Caller, brand: &str) -> Result<Option<String>, Problem> {
+    caller.brand_of(Some(brand))?;
+    let mut snapshot = api.read(caller).await?;
+    known(&mut snapshot, caller, brand).await?;
+    let found = brands::display_name(&mut *snapshot, brand).await?;
+    snapshot.rollback().await?;
+    Ok(found)
+}
+
+/// Lets the parked events of a brand be metered, in order, once the cause of its failure is gone; live events
+/// are parked until then. Answered with the request that the engine was given: 200 if it has carried it out,
+/// 202 if it will.
+#[utoipa::path(post, path = "/v1/brands/{brand}/unpark", tag = "brands",
+    params(("brand" = String, Path, description = "Its id", example = "brand-acme")),
+    responses((status = 200, description = "It is answered", body = Request),
+        (status = 202, description = "It waits for the engine", body = Request,
+            headers(("Location" = String, description = "The request")))))]
+pub async fn unpark(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(brand): Path<String>,
+) -> Result<Response, Problem> {
+    let mut snapshot = api.read(&caller).await?;
+    let brand = known(&mut snapshot, &caller, &brand).await?.id.as_str().to_owned();
+    snapshot.rollback().await?;
+    requests::carry_out(&api, &caller, Ask::Unpark { brand }).await
 }

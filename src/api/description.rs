@@ -2,7 +2,7 @@
 //! no handler repeats it.
 
 use serde_json::json;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response,
@@ -15,8 +15,9 @@ use utoipa_axum::routes;
 use super::access::{self, Access, Brand};
 use super::problem::{Fault, Kind, ProblemBody};
 use super::{
-    Api, activity, assignments, brands, conflicts, gaps, invoices, keys, pulse, receipts,
-    rejections, reports, usage,
+    Api, activity, applying, assigning, assignments, brands, conflicts, gaps, invoices, issuer,
+    keys, plans, pricing, profiles, pulse, receipts, rejections, reports, requests, usage, voids,
+    waivers,
 };
 use super::{amend, behind, drafts, holds, payments, periods, preview, run};
 
@@ -41,11 +42,11 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(pulse::me))
         .routes(routes!(brands::list))
         .routes(routes!(brands::get))
-        .routes(routes!(brands::profile))
-        .routes(routes!(brands::taxes))
+        .routes(routes!(profiles::profile, profiles::set_profile))
+        .routes(routes!(profiles::taxes))
         .routes(routes!(usage::query))
-        .routes(routes!(assignments::list))
-        .routes(routes!(assignments::coverage))
+        .routes(routes!(assignments::list, assigning::create))
+        .routes(routes!(waivers::coverage))
         .routes(routes!(invoices::list))
         .routes(routes!(invoices::get))
         .routes(routes!(invoices::document))
@@ -68,6 +69,35 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(activity::list))
+        .routes(routes!(profiles::set_tax))
+        .routes(routes!(brands::zone, brands::set_zone))
+        .routes(routes!(brands::name, brands::set_name))
+        .routes(routes!(brands::unpark))
+        .routes(routes!(assigning::end))
+        .routes(routes!(assigning::withdraw))
+        .routes(routes!(waivers::list, waivers::create))
+        .routes(routes!(waivers::withdraw))
+        .routes(routes!(plans::list))
+        .routes(routes!(plans::get))
+        .routes(routes!(plans::version))
+        .routes(routes!(applying::apply))
+        .routes(routes!(applying::withdraw))
+        .routes(routes!(pricing::test))
+        .routes(routes!(pricing::unpriced))
+        .routes(routes!(issuer::get))
+        .routes(routes!(requests::get))
+        .routes(routes!(rejections::retry_all))
+        .routes(routes!(rejections::dismiss_all))
+        .routes(routes!(rejections::retry))
+        .routes(routes!(rejections::dismiss))
+        .routes(routes!(conflicts::resolve_all))
+        .routes(routes!(conflicts::dismiss_all))
+        .routes(routes!(conflicts::resolve))
+        .routes(routes!(conflicts::dismiss))
+        .routes(routes!(gaps::accept_all))
+        .routes(routes!(gaps::accept))
+        .routes(routes!(voids::void_all))
+        .routes(routes!(voids::void_one))
 }
 
 /// Documents before they are issued, and what is done to them.
@@ -129,12 +159,20 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
         ];
         for (method, operation) in methods {
             if let Some(operation) = operation {
+                operation.operation_id = Some(operation_id(method, path));
                 add_access(operation, method, path);
             }
         }
     }
     super::examples::add(&mut document);
     document
+}
+
+/// What generated clients call it, such as `get_brands_brand_taxes`: unique, as method and path are.
+fn operation_id(method: &str, path: &str) -> String {
+    let path = path.strip_prefix("/v1").unwrap_or(path);
+    let words = path.split(['/', '{', '}']).filter(|word| !word.is_empty());
+    words.fold(method.to_lowercase(), |id, word| format!("{id}_{word}"))
 }
 
 fn add_access(operation: &mut Operation, method: &str, path: &str) {
@@ -178,6 +216,10 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
     if method == "POST" && path.ends_with("/finalize") {
         kinds.extend([Kind::Blocked, Kind::ChangedMeanwhile, Kind::IfMatchRequired]);
     }
+    if method == "PUT" {
+        kinds.extend([Kind::IfMatchRequired, Kind::ChangedMeanwhile]);
+        add_if_match(operation);
+    }
     for kind in kinds {
         let status = kind.status().as_str().to_owned();
         let responses = &mut operation.responses.responses;
@@ -204,7 +246,7 @@ fn problem(names: String) -> Response {
 }
 
 fn add_idempotency_key(operation: &mut Operation) {
-    use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+    use utoipa::openapi::path::ParameterBuilder;
     use utoipa::openapi::schema::{ObjectBuilder, Type};
     let parameter = ParameterBuilder::new()
         .name("Idempotency-Key")
@@ -212,6 +254,21 @@ fn add_idempotency_key(operation: &mut Operation) {
         .description(Some("Names this request: sent again it is answered again, and done once"))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255)).build()))
         .example(Some(json!("9c1d3f0e-payment-of-4-october")))
+        .build();
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+}
+
+fn add_if_match(operation: &mut Operation) {
+    use utoipa::openapi::Required;
+    use utoipa::openapi::path::ParameterBuilder;
+    use utoipa::openapi::schema::{ObjectBuilder, Type};
+    let parameter = ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::True)
+        .description(Some("The `ETag` that was read, so that nobody's change is lost"))
+        .example(Some(json!("\"2\"")))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()))
         .build();
     operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
 }

@@ -2,15 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::caller::Caller;
-use super::page::Query;
+use super::form::Reason;
+use super::page::{Body, Path, Query};
 use super::problem::Problem;
+use super::requests::{self, Because, Request, Requests};
 use crate::store::gaps::{self, Filter};
+use crate::store::requests::Ask;
 
 /// More gaps than a stream ever has; the oldest are shown.
 const GAPS_MAX: i64 = 1_000;
@@ -18,21 +22,31 @@ const GAPS_MAX: i64 = 1_000;
 /// Positions whose events may be lost.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Gap {
+    #[schema(example = 1)]
     gap_no: i64,
+    #[schema(example = 1)]
     epoch: i32,
+    #[schema(example = 21)]
     first: i64,
     /// Null where nobody can know.
+    #[schema(example = 25)]
     last: Option<i64>,
     /// `missing`, `commits_lost` or `stream_changed`.
     #[schema(example = "missing")]
     reason: String,
+    #[schema(example = "the stream begins at 26")]
     detail: String,
+    #[schema(example = "2026-03-02T09:00:00Z")]
     found_at: DateTime<Utc>,
     /// Periods that begin before this wait until the gap is accepted; null while all do.
+    #[schema(example = "2026-03-02T08:59:00Z")]
     next_stored_at: Option<DateTime<Utc>>,
     /// Null while it is open.
+    #[schema(example = json!(null))]
     accepted_at: Option<DateTime<Utc>>,
+    #[schema(example = json!(null))]
     accepted_by: Option<String>,
+    #[schema(example = json!(null))]
     acceptance: Option<String>,
 }
 
@@ -77,4 +91,82 @@ pub async fn list(
         acceptance: row.acceptance,
     };
     Ok(Json(Gaps { data: rows.into_iter().map(row).collect() }))
+}
+
+/// Which gaps are accepted, and why. One of the first two is needed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptGaps {
+    /// These, all of which must be open; at most 1,000.
+    #[serde(default)]
+    #[schema(example = json!([1, 2]), max_items = 1000)]
+    numbers: Vec<i64>,
+    /// All that are open, the first 1,000; without numbers.
+    #[serde(default)]
+    #[schema(example = false)]
+    all: bool,
+    /// Why; kept with each of them.
+    #[schema(value_type = String, example = "the stream was purged before go-live", min_length = 1,
+        max_length = 1000)]
+    because: Reason,
+}
+
+/// Accepts that what is in gaps will not come, so that they block no period any more.
+#[utoipa::path(post, path = "/v1/gaps/accept", tag = "exceptions", request_body = AcceptGaps,
+    responses((status = 200, description = "They are answered", body = Requests),
+        (status = 202, description = "They wait for the engine", body = Requests,
+            headers(("Location" = String, description = "The last request, which is carried out last")))))]
+pub async fn accept_all(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(AcceptGaps { mut numbers, all, because }): Body<AcceptGaps>,
+) -> Result<Response, Problem> {
+    requests::must_say_which(numbers.len(), !numbers.is_empty(), all)?;
+    numbers.sort_unstable();
+    numbers.dedup();
+    let open = open(&api, &caller, &numbers).await?;
+    if let Some(missing) = numbers.iter().find(|number| !open.contains(number)) {
+        return Err(Problem::refused(format!("gap {missing} is not open, so nothing was done")));
+    }
+    if open.is_empty() {
+        return Err(Problem::not_found("gap that is open"));
+    }
+    let count = open.len();
+    let ask = Ask::AcceptGaps { numbers: open, reason: because.0 };
+    requests::carry_out_all(&api, &caller, count, &[ask]).await
+}
+
+/// Accepts that what is in a gap will not come, so that it blocks no period any more.
+#[utoipa::path(post, path = "/v1/gaps/{gap_no}/accept", tag = "exceptions",
+    params(("gap_no" = i64, Path, description = "Its number", example = 1)),
+    request_body = Because,
+    responses((status = 200, description = "It is answered", body = Request),
+        (status = 202, description = "It waits for the engine", body = Request,
+            headers(("Location" = String, description = "The request")))))]
+pub async fn accept(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(gap_no): Path<i64>,
+    Body(Because { because }): Body<Because>,
+) -> Result<Response, Problem> {
+    let filter = Filter { numbers: vec![gap_no], is_open: None, limit: 1 };
+    let mut snapshot = api.read(&caller).await?;
+    let found = gaps::list(&mut *snapshot, &filter).await?.pop();
+    snapshot.rollback().await?;
+    let found = found.ok_or_else(|| Problem::not_found(format!("gap {gap_no}")))?;
+    if found.accepted_at.is_some() {
+        return Err(Problem::refused(format!("gap {gap_no} is accepted already")));
+    }
+    let ask = Ask::AcceptGaps { numbers: vec![gap_no], reason: because.0 };
+    requests::carry_out(&api, &caller, ask).await
+}
+
+/// The first open ones, of these numbers or of all.
+async fn open(api: &Api, caller: &Caller, numbers: &[i64]) -> Result<Vec<i64>, Problem> {
+    let limit = gaps::PAGE_ROWS;
+    let filter = Filter { numbers: numbers.to_vec(), is_open: Some(true), limit };
+    let mut snapshot = api.read(caller).await?;
+    let found = gaps::list(&mut *snapshot, &filter).await?;
+    snapshot.rollback().await?;
+    Ok(found.into_iter().map(|gap| gap.gap_no).collect())
 }

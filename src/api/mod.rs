@@ -11,6 +11,8 @@ mod access;
 mod activity;
 mod amend;
 mod amount;
+mod applying;
+mod assigning;
 mod assignments;
 mod behind;
 mod brands;
@@ -20,9 +22,11 @@ mod description;
 mod drafts;
 mod edge;
 mod examples;
+mod form;
 mod gaps;
 mod holds;
 mod invoices;
+mod issuer;
 mod keys;
 mod limiter;
 mod lines;
@@ -32,16 +36,23 @@ mod once;
 mod page;
 mod payments;
 mod periods;
+mod plan_terms;
+mod plans;
 mod preview;
+mod pricing;
 mod problem;
+mod profiles;
 mod pulse;
 mod receipts;
 mod rejections;
 mod reports;
+mod requests;
 mod run;
 mod said;
 mod stream;
 mod usage;
+mod voids;
+mod waivers;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -58,6 +69,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::store::due::Terms;
+use crate::store::plan_file::folder::PriceLists;
 use crate::store::{Store, reading};
 use crate::telemetry::health::Health;
 use access::Operation;
@@ -81,6 +93,7 @@ pub struct Config {
     /// Whose tokens are accepted beside keys.
     pub oidc: Option<oidc::Config>,
     pub terms: Terms,
+    pub price_lists: PriceLists,
 }
 
 /// Certificates and key, in PEM.

@@ -68,8 +68,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|_| Problem::new(Kind::BodyTooLarge, "the body is longer than it may be"))?;
+        if has_nul(&bytes) {
+            return Err(Problem::body("no text may have the character NUL (\\u0000)"));
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| Problem::body(error.to_string()))
     }
+}
+
+/// True if a text of the JSON has the one character that PostgreSQL does not keep.
+fn has_nul(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        let escaped = &rest[at + 1..];
+        if escaped.starts_with(b"u0000") {
+            return true;
+        }
+        rest = escaped.get(1..).unwrap_or_default();
+    }
+    false
 }
 
 /// Which part of a list is wanted.
@@ -161,8 +177,10 @@ impl At {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     pub data: Vec<T>,
+    #[schema(example = false)]
     pub has_more: bool,
     /// What to send as `starting_after` for the next page; null on the last one.
+    #[schema(example = json!(null))]
     pub next: Option<String>,
 }
 

@@ -267,6 +267,14 @@ impl Problem {
         Self::new(Kind::Refused, detail.to_string())
     }
 
+    /// What a rule of the database refuses, in its words; whatever else went wrong as such.
+    pub fn of_rule(error: store::Error) -> Self {
+        match error.rule() {
+            Some(why) => Self::refused(why),
+            None => error.into(),
+        }
+    }
+
     /// Logs what the caller cannot mend, and says nothing of it.
     pub fn internal(error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();

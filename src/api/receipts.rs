@@ -20,6 +20,7 @@ const SIGHTINGS_MAX: i64 = 20;
 /// An entry of the ledger.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Counted {
+    #[schema(example = 120_007)]
     entry: i64,
     #[schema(example = "rcpt-7f3a")]
     receipt_id: String,
@@ -28,15 +29,22 @@ pub struct Counted {
     /// `counted`, `retried`, `unparked`, `resolved` (counted instead of another content) or `voided`.
     #[schema(example = "counted")]
     counted_as: String,
+    #[schema(example = "2026-03-01")]
     usage_day: NaiveDate,
     #[schema(example = "CERT_VALID@V1")]
     predicate: String,
+    #[schema(example = "mill")]
     supplier: Option<String>,
+    #[schema(example = "shirt")]
     product: Option<String>,
+    #[schema(example = true)]
     result: Option<bool>,
+    #[schema(example = "2026-03-01T12:00:00Z")]
     verified_at: DateTime<Utc>,
     /// Where it stood in the stream.
+    #[schema(example = 1)]
     epoch: i32,
+    #[schema(example = 120_401)]
     sequence: i64,
 }
 
@@ -109,8 +117,11 @@ pub struct SeenAgain {
     /// `duplicate`, `conflict`, `rejected` or `parked`.
     #[schema(example = "duplicate")]
     seen_as: String,
+    #[schema(example = "brand-acme")]
     brand: Option<String>,
+    #[schema(example = 1)]
     epoch: i32,
+    #[schema(example = 120_455)]
     sequence: i64,
 }
 
@@ -128,13 +139,18 @@ impl From<Sighting> for SeenAgain {
 /// A document whose evidence has an entry.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BilledOn {
+    #[schema(example = 120_007)]
     entry: i64,
+    #[schema(example = 7)]
     document_no: i64,
     #[schema(example = "INV-2026-000123")]
     number: Option<String>,
     /// `finalized`, `voided` or `cancelled`.
+    #[schema(example = "finalized")]
     state: String,
+    #[schema(example = "2026-03-01")]
     period_start: NaiveDate,
+    #[schema(example = "2026-04-01")]
     period_end: NaiveDate,
 }
 

@@ -91,6 +91,18 @@ pub enum Error {
     Overlap { earlier: i64, later: i64 },
 }
 
+impl Error {
+    /// The error's name for machines; it never changes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Error::PlanUnknown { .. } => "plan_unknown",
+            Error::VersionMissing { .. } => "version_missing",
+            Error::DayOutOfRange(_) => "day_out_of_range",
+            Error::Overlap { .. } => "overlap",
+        }
+    }
+}
+
 /// All periods of a brand, past and to come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {

@@ -77,7 +77,9 @@ impl Intake {
                 self.dismiss(request_no, &asked_by, &reason, &found).await;
                 Ok(())
             }
-            Ask::SetZone { brand, zone } => self.set_zone(request_no, &brand, &zone).await,
+            Ask::SetZone { brand, zone, seen } => {
+                self.set_zone(request_no, &brand, &zone, seen.as_deref()).await
+            }
             Ask::DismissConflicts { numbers, because } => {
                 let work = Work::DismissConflicts { numbers };
                 self.correct(Correction { request_no, asked_by, because, work }).await;
@@ -191,6 +193,7 @@ impl Intake {
         request_no: i64,
         brand: &str,
         zone: &str,
+        seen: Option<&str>,
     ) -> Result<(), store::Error> {
         let pool = &self.store.pool;
         let Ok(zone) = Tz::from_str(zone) else {
@@ -205,6 +208,10 @@ impl Intake {
         let Some(known) = self.sorter.directory.brand(brand) else {
             return self.no_such_brand(request_no, brand).await;
         };
+        if seen.is_some_and(|seen| seen != known.zone.name()) {
+            let why = format!("the zone is {} meanwhile", known.zone);
+            return requests::refuse(pool, self.fence, request_no, &why).await;
+        }
         self.flight.idle().await;
         let brand_no = known.no;
         let answered = self

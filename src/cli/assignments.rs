@@ -1,7 +1,7 @@
 //! `prooftally assignments create|end|list|history|unassigned|waive|waivers|coverage`.
 
 use billing::ids::BrandId;
-use billing::period::{Anchor, Change};
+use billing::period::Change;
 use chrono::{NaiveDate, Utc};
 use clap::{Args, Subcommand};
 
@@ -10,6 +10,7 @@ use super::output::{Cell, Listing, Output};
 use super::plans::versions::refused;
 use super::{Problem, brands};
 use crate::store::assignments::{self, Made, New, Priced};
+use crate::store::forms::reason;
 use crate::store::{Store, catalog, unassigned, waivers};
 
 #[derive(Debug, Subcommand)]
@@ -117,14 +118,6 @@ pub struct Waive {
     because: String,
 }
 
-/// 1 to 1,000 characters, as the database has it.
-pub(super) fn reason(text: &str) -> Result<String, String> {
-    match text.trim().chars().count() {
-        1..=1000 => Ok(text.trim().to_owned()),
-        count => Err(format!("a reason has 1 to 1000 characters, not {count}")),
-    }
-}
-
 impl Assignments {
     pub async fn run(self, store: &Store, output: Output) -> anyhow::Result<()> {
         match self {
@@ -159,14 +152,8 @@ async fn number(store: &Store, brand: Option<String>) -> anyhow::Result<Option<i
 async fn create(store: &Store, create: Create) -> anyhow::Result<()> {
     let Create { brand, plan, from, until, anchor, split, because } = create;
     let brand = brands::known(store, &brand).await?.id;
-    let anchor = match anchor.as_str() {
-        "calendar" => Anchor::Calendar,
-        "anniversary" => Anchor::Anniversary(from),
-        text => Anchor::Anniversary(super::day::day(text).map_err(|why| {
-            let text = format!("--anchor {text} is not calendar, anniversary or a day: {why}");
-            Problem::Refused(text)
-        })?),
-    };
+    let anchor = assignments::anchor(&anchor, from)
+        .map_err(|why| Problem::Refused(format!("--anchor {anchor}: {why}")))?;
     let change = if split { Change::Split } else { Change::NextPeriod };
     let new = New { plan, from, until, anchor, change, because };
     let made = assign(store, &brand, &new).await?;

@@ -9,7 +9,8 @@ use super::profile::{Profiles, Taxes};
 use super::{Problem, asking};
 use crate::config::Config;
 use crate::store::Store;
-use crate::store::brands::{self, Brand, Profile};
+use crate::store::brands::{self, Brand, Profile, Rename};
+use crate::store::forms::display_name;
 use crate::store::requests::Ask;
 
 #[derive(Debug, Subcommand)]
@@ -54,13 +55,19 @@ impl Brands {
             Brands::Tax(verb) => verb.run(&store, output).await,
             Brands::Unpark { brand } => unpark(&store, brand).await,
             Brands::Set { brand, name, zone } => {
-                must_exist(&store, &brand).await?;
+                let id = known(&store, &brand).await?.id;
                 if let Some(name) = &name {
-                    brands::set_display_name(&store.pool, &brand, name).await?;
+                    let by = asking::operator();
+                    let rename = Rename { name, seen: None };
+                    brands::set_display_name(&store.pool, &id, rename, &by).await?;
                     eprintln!("{brand} is called {name}");
                 }
                 if let Some(zone) = zone {
-                    let ask = Ask::SetZone { brand: brand.clone(), zone: zone.name().to_owned() };
+                    let ask = Ask::SetZone {
+                        brand: brand.clone(),
+                        zone: zone.name().to_owned(),
+                        seen: None,
+                    };
                     let answer = asking::ask_engine(&store, &ask).await?;
                     eprintln!("{brand} counts its days in {zone}: {answer}");
                 }
@@ -79,14 +86,6 @@ async fn unpark(store: &Store, brand: String) -> anyhow::Result<()> {
     let answer = asking::ask_engine(store, &Ask::Unpark { brand: brand.clone() }).await?;
     eprintln!("{brand}: {answer}");
     Ok(())
-}
-
-/// 1 to 200 characters, as the database has it.
-fn display_name(text: &str) -> Result<String, String> {
-    match text.chars().count() {
-        1..=200 => Ok(text.to_owned()),
-        count => Err(format!("a name has 1 to 200 characters, not {count}")),
-    }
 }
 
 /// Refuses a brand that is not known.

@@ -90,10 +90,6 @@ impl Which {
             limit,
         }
     }
-
-    fn is_said(&self) -> bool {
-        self.all || !self.numbers.is_empty() || self.brand.is_some() || self.field.is_some()
-    }
 }
 
 impl Conflicts {
@@ -133,24 +129,21 @@ async fn ask_in_pages(
     state: State,
     ask: impl Fn(Vec<i64>) -> Ask,
 ) -> anyhow::Result<()> {
-    const PAGE_ROWS: i64 = 500;
-    if !which.is_said() {
+    let mut filter = which.filter(state.filter(), 0, conflicts::PAGE_ROWS);
+    if !which.all && !filter.is_narrow() {
         let text = "say which conflicts: numbers, --brand, --field, or --all";
         return Err(Problem::Refused(text.to_owned()).into());
     }
-    let mut after = 0;
     loop {
-        let filter = which.filter(state.filter(), after, PAGE_ROWS);
-        let found = conflicts::list(&store.pool, &filter).await?;
-        let Some(last) = found.last() else {
-            if after == 0 {
+        let numbers = conflicts::page(&store.pool, &filter).await?;
+        let Some(&last) = numbers.last() else {
+            if filter.after == 0 {
                 let text = "no open conflict is meant; `prooftally conflicts list` has them";
                 return Err(Problem::NotFound(text.to_owned()).into());
             }
             return Ok(());
         };
-        after = last.conflict_no;
-        let numbers: Vec<i64> = found.iter().map(|conflict| conflict.conflict_no).collect();
+        filter.after = last;
         let count = numbers.len();
         let answer = asking::ask_engine(store, &ask(numbers)).await?;
         super::output::print(&format!("{count} conflicts: {answer}\n"))?;

@@ -136,7 +136,8 @@ impl Demo {
         assignments::assign(store, brand, &new).await?;
         let treatment = Treatment::new(Category::Standard, Decimal::from(19), None)?;
         let dated = Dated { from: month, treatment };
-        Ok(profiles::set_tax(&store.pool, brand, &dated, "demo").await?)
+        profiles::set_tax(&store.pool, brand, &dated, None, "demo").await?;
+        Ok(())
     }
 
     /// The file that says that the whole month was published into the kept folder.

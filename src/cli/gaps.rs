@@ -72,11 +72,10 @@ impl Gaps {
 
 /// Asks for as many at a time as a request carries easily.
 async fn accept(store: &Store, which: Which, why: &str) -> anyhow::Result<()> {
-    const PAGE_ROWS: i64 = 1_000;
     let mut is_first = true;
     loop {
         let filter =
-            Filter { numbers: which.numbers.clone(), is_open: Some(true), limit: PAGE_ROWS };
+            Filter { numbers: which.numbers.clone(), is_open: Some(true), limit: gaps::PAGE_ROWS };
         let found = gaps::list(&store.pool, &filter).await?;
         let numbers: Vec<i64> = found.iter().map(|gap| gap.gap_no).collect();
         if let Some(missing) = which.numbers.iter().find(|number| !numbers.contains(number))

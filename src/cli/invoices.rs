@@ -5,7 +5,6 @@ mod finalize;
 pub mod list;
 mod verify;
 
-use anyhow::Context as _;
 use billing::plan::Plan;
 use clap::Subcommand;
 
@@ -14,9 +13,10 @@ use super::output::Output;
 use super::preview::Preview;
 
 use crate::config::Config;
+use crate::engine;
+use crate::store::Store;
 use crate::store::documents::{self, Listed};
 use crate::store::issue::Refused;
-use crate::store::{Store, plan_file};
 
 #[derive(Debug, Subcommand)]
 pub enum Invoices {
@@ -79,18 +79,10 @@ pub fn refusal(refused: Refused) -> anyhow::Error {
 
 /// The text of the file of the plan `name`, or of the network's price list, which is built in.
 pub fn text_of_plan_file(config: &Config, name: &str) -> anyhow::Result<String> {
-    const BUILT_IN: (&str, &str) =
-        ("zkdpp-standard", include_str!("../../config/plans/zkdpp-standard.toml"));
-    let file = config.billing.plans_dir.join(format!("{name}.toml"));
-    match std::fs::read_to_string(&file) {
-        Ok(text) => Ok(text),
-        Err(_) if name == BUILT_IN.0 => Ok(BUILT_IN.1.to_owned()),
-        Err(error) => Err(error).with_context(|| format!("plan {} cannot be read", file.display())),
-    }
+    Ok(engine::price_lists(config).text(name)?)
 }
 
 /// The plan in the file of the plan `name`, or the network's price list that is built in.
 pub fn plan_of_file(config: &Config, name: &str) -> anyhow::Result<Plan> {
-    let text = text_of_plan_file(config, name)?;
-    plan_file::parse(&text).with_context(|| format!("the file of plan {name} cannot be used"))
+    Ok(engine::price_lists(config).plan(name)?)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use billing::party::{Fault, Field, Party, Role};
-use billing::tax::{self, Category, Dated, Treatment};
+use billing::tax::{self, Dated, Treatment};
 use chrono::{NaiveDate, Utc};
 use clap::{Args, Subcommand};
 use rust_decimal::Decimal;
@@ -46,9 +46,6 @@ const FIELDS: &str = "Fields: legal_name, street, street_more, city, postcode, c
     vat_id, registration_id, electronic_scheme (of the EAS list, such as 0088, or EM) with \
     electronic_address, contact_name, contact_email, contact_phone, buyer_reference, purchase_order, \
     terms_days.";
-
-/// Longest reason why no tax is due, in characters, as the database has it.
-const EXEMPTION_CHARS_MAX: usize = 1000;
 
 #[derive(Debug, Subcommand)]
 pub enum Taxes {
@@ -111,11 +108,11 @@ async fn set(store: &Store, set: Set) -> anyhow::Result<()> {
         let text = "say what to set: name=value, or a file with -f";
         return Err(Problem::Refused(text.to_owned()).into());
     }
-    let merged = |newest: Option<&Party>| {
+    let merged = |newest: Option<&profiles::Version>| {
         let mut values: BTreeMap<Field, String> = match (whole, newest) {
             (Some(whole), _) => whole,
-            (None, Some(party)) => {
-                party.values().map(|(field, text)| (field, text.to_owned())).collect()
+            (None, Some(newest)) => {
+                newest.party.values().map(|(field, text)| (field, text.to_owned())).collect()
             }
             (None, None) => BTreeMap::new(),
         };
@@ -239,23 +236,13 @@ impl Taxes {
 async fn set_tax(store: &Store, set: TaxSet) -> anyhow::Result<()> {
     let TaxSet { brand, from, category, rate, exemption } = set;
     let brand = brands::known(store, &brand).await?.id;
-    let category = Category::from_code(&category).ok_or_else(|| {
-        Problem::Refused(format!("there is no VAT category {category}: use S, Z, E, AE or O"))
-    })?;
-    let chars = exemption.as_deref().map_or(0, |text| text.chars().count());
-    if chars > EXEMPTION_CHARS_MAX {
-        let text = format!(
-            "--exemption has {chars} characters; an invoice takes {EXEMPTION_CHARS_MAX} at most"
-        );
-        return Err(Problem::Refused(text).into());
-    }
-    let treatment = Treatment::new(category, rate, exemption)
-        .map_err(|error| Problem::Refused(error.to_string()))?;
+    let treatment = profiles::treatment(&category, rate, exemption)
+        .map_err(|refused| Problem::Refused(refused.to_string()))?;
     let dated = Dated { from, treatment };
-    profiles::set_tax(&store.pool, &brand, &dated, &operator()).await?;
+    profiles::set_tax(&store.pool, &brand, &dated, None, &operator()).await?;
     eprintln!(
         "{brand} is taxed by category {} at {} % from {from}",
-        category.code(),
+        dated.treatment.category().code(),
         dated.treatment.rate_percent()
     );
     Ok(())

@@ -11,6 +11,7 @@ use super::output::{Cell, Listing, Output};
 use super::proofs::Prove;
 use super::{Problem, asking};
 use crate::store::Store;
+use crate::store::corrections::VOIDS_MAX;
 use crate::store::ledger::{self, CountedReceipt};
 use crate::store::requests::Ask;
 
@@ -43,7 +44,6 @@ impl Void {
     /// Asks in pages, so that metering is not kept waiting for long. What is refused ends it; pages
     /// before it stay done.
     async fn run(self, store: &Store) -> anyhow::Result<()> {
-        const PAGE_RECEIPTS: usize = 5_000;
         let mut receipts = self.receipts;
         if let Some(file) = &self.file {
             let text = std::fs::read_to_string(file)
@@ -58,7 +58,7 @@ impl Void {
         receipts.retain(|id| seen.insert(id.clone()));
         anyhow::ensure!(!receipts.is_empty(), "no receipt is named");
         super::brands::must_exist(store, &self.brand).await?;
-        for page in receipts.chunks(PAGE_RECEIPTS) {
+        for page in receipts.chunks(VOIDS_MAX) {
             let ask = Ask::VoidReceipts {
                 brand: self.brand.clone(),
                 receipts: page.to_vec(),

@@ -118,24 +118,21 @@ async fn ask_in_pages(
     which: &Which,
     ask: impl Fn(Vec<i64>) -> Ask,
 ) -> anyhow::Result<()> {
-    const PAGE_ROWS: i64 = 1_000;
-    const PAGE_BYTES: i64 = 4 << 20;
-    if !which.all && which.numbers.is_empty() && which.reason.is_none() && which.brand.is_none() {
+    let mut filter = which.filter(None, 0, rejections::PAGE_ROWS);
+    if !which.all && !filter.is_narrow() {
         let text = "say which rejections: numbers, --reason, --brand, or --all";
         return Err(Problem::Refused(text.to_owned()).into());
     }
-    let mut after = 0;
     loop {
-        let filter = which.filter(Some("open".to_owned()), after, PAGE_ROWS);
-        let numbers = rejections::numbers(&store.pool, &filter, PAGE_BYTES).await?;
+        let numbers = rejections::page(&store.pool, &filter).await?;
         let Some(&last) = numbers.last() else {
-            if after == 0 {
+            if filter.after == 0 {
                 let text = "no open rejection is meant; `prooftally events rejected list` has them";
                 return Err(Problem::NotFound(text.to_owned()).into());
             }
             return Ok(());
         };
-        after = last;
+        filter.after = last;
         let count = numbers.len();
         let answer = asking::ask_engine(store, &ask(numbers)).await?;
         super::output::print(&format!("{count} rejections: {answer}\n"))?;

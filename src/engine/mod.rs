@@ -35,7 +35,8 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 pub use lookout::time_to_loss;
 pub use settings::{
-    billing_terms, bus_config, origin_of_mirror, store_config, streams_wanted, witness_config,
+    billing_terms, bus_config, origin_of_mirror, price_lists, store_config, streams_wanted,
+    witness_config,
 };
 
 /// Everything that an engine needs to know.

@@ -7,6 +7,7 @@ use crate::actors::restart::Limits;
 use crate::api;
 use crate::bus::{self, intake, sorter, streams, witness};
 use crate::store::due::{Issuer, Terms};
+use crate::store::plan_file::folder::PriceLists;
 use crate::{config, store};
 
 impl Config {
@@ -102,7 +103,14 @@ pub fn api_config(config: &config::Config) -> api::Config {
         requests_burst: api.requests_burst,
         oidc: (!api.oidc.issuer.is_empty()).then(|| oidc_config(&api.oidc)),
         terms: billing_terms(config),
+        price_lists: price_lists(config),
     }
+}
+
+/// Where plan files are kept.
+pub fn price_lists(config: &config::Config) -> PriceLists {
+    let billing = &config.billing;
+    PriceLists { folder: billing.plans_dir.clone(), default_plan: billing.default_plan.clone() }
 }
 
 /// How the database is reached.

@@ -10,7 +10,7 @@ use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
 use super::brands::{self, Brand};
 use super::catalog::{self, Catalog};
-use super::{Error, usage, waivers};
+use super::{Error, forms, usage, waivers};
 
 /// Most assignments of one brand.
 pub const ASSIGNMENTS_MAX: usize = 1_000;
@@ -86,6 +86,32 @@ pub enum Refused {
     TooMany,
 }
 
+impl Refused {
+    /// The refusal's name for machines; it never changes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Refused::Place(refusal) => refusal.name(),
+            Refused::Timeline(error) => error.name(),
+            Refused::TooMany => "too_many_assignments",
+        }
+    }
+}
+
+/// Reads from which day periods are counted: `calendar`, `anniversary` (the first day of the
+/// assignment, `from`), or a day.
+///
+/// # Errors
+/// What is wrong, for the person who wrote it.
+pub fn anchor(text: &str, from: NaiveDate) -> Result<Anchor, String> {
+    match text {
+        "calendar" => Ok(Anchor::Calendar),
+        "anniversary" => Ok(Anchor::Anniversary(from)),
+        text => forms::day(text)
+            .map(Anchor::Anniversary)
+            .map_err(|why| format!("it is not calendar, anniversary or a day: {why}")),
+    }
+}
+
 /// An assignment that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
@@ -131,6 +157,23 @@ pub async fn records(
     )
     .bind(brand_no)
     .fetch_all(executor)
+    .await?)
+}
+
+/// The assignment of this number.
+///
+/// # Errors
+/// If the database is away.
+pub async fn find(
+    executor: impl PgExecutor<'_>,
+    assignment_no: i64,
+) -> Result<Option<Record>, Error> {
+    Ok(sqlx::query_as(
+        "select a.*, b.brand_id from assignment_now a join brand b using (brand_no) \
+         where a.assignment_no = $1",
+    )
+    .bind(assignment_no)
+    .fetch_optional(executor)
     .await?)
 }
 

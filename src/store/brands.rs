@@ -6,7 +6,7 @@ use billing::ids::{BrandId, Predicate};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgConnection, PgExecutor, Row};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool, Row};
 
 use super::Error;
 
@@ -177,20 +177,56 @@ pub async fn page(
     .await?)
 }
 
-/// Sets what people call the brand. False if there is no such brand.
+/// What people call the brand of this id.
+///
+/// # Errors
+/// If the database is away.
+pub async fn display_name(
+    executor: impl PgExecutor<'_>,
+    id: &str,
+) -> Result<Option<String>, Error> {
+    let name: Option<Option<String>> =
+        sqlx::query_scalar("select display_name from brand where brand_id = $1")
+            .bind(id)
+            .fetch_optional(executor)
+            .await?;
+    Ok(name.flatten())
+}
+
+/// Another name for a brand.
+#[derive(Clone, Copy, Debug)]
+pub struct Rename<'a> {
+    pub name: &'a str,
+    /// The name that was seen before, if that matters.
+    pub seen: Option<Option<&'a str>>,
+}
+
+/// Sets what people call the brand. False if there is no such brand, or it has another name than was seen.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn set_display_name(
-    executor: impl PgExecutor<'_>,
-    id: &str,
-    name: &str,
+    pool: &PgPool,
+    id: &BrandId,
+    Rename { name, seen }: Rename<'_>,
+    by: &str,
 ) -> Result<bool, Error> {
-    let done = sqlx::query("update brand set display_name = $2 where brand_id = $1")
-        .bind(id)
-        .bind(name)
-        .execute(executor)
+    let mut transaction = pool.begin().await?;
+    sqlx::query("select set_config('prooftally.actor', $1, true)")
+        .bind(by)
+        .execute(&mut *transaction)
         .await?;
+    let done = sqlx::query(
+        "update brand set display_name = $2 where brand_id = $1 \
+            and ($3 or display_name is not distinct from $4)",
+    )
+    .bind(id.as_str())
+    .bind(name)
+    .bind(seen.is_none())
+    .bind(seen.flatten())
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -228,6 +228,9 @@ async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
     if !commit.dispositions.is_empty() {
         add_dispositions(&mut transaction, commit).await?;
     }
+    if let Some((request_no, _)) = commit.answer {
+        super::requests::act_for(&mut *transaction, request_no).await?;
+    }
     super::rejections::add(&mut transaction, &commit.rejections).await?;
     super::conflicts::add(&mut transaction, &commit.conflicts).await?;
     super::rejections::add_failures(&mut transaction, &commit.failures).await?;

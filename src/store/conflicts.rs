@@ -139,6 +139,38 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<
     .await?)
 }
 
+impl Filter {
+    /// True if it names some of them, and not all.
+    pub fn is_narrow(&self) -> bool {
+        !self.numbers.is_empty() || self.brand.is_some() || self.field.is_some()
+    }
+}
+
+/// Most conflicts of one request, so that metering is not kept waiting for long.
+pub const PAGE_ROWS: i64 = 500;
+
+/// The numbers of the first conflicts that `filter` names, as many as one request may have.
+///
+/// # Errors
+/// If the database is away.
+pub async fn page(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<i64>, Error> {
+    Ok(sqlx::query_scalar(
+        "select c.conflict_no from conflict c join brand b using (brand_no) \
+         where (cardinality($1::bigint[]) = 0 or c.conflict_no = any($1)) \
+            and ($2::text is null or b.brand_id = $2) and ($3::text is null or $3 = any(c.fields)) \
+            and ($4::text is null or c.state = $4) and c.conflict_no > $5 \
+         order by c.conflict_no limit $6",
+    )
+    .bind(&filter.numbers)
+    .bind(&filter.brand)
+    .bind(&filter.field)
+    .bind(&filter.state)
+    .bind(filter.after)
+    .bind(PAGE_ROWS)
+    .fetch_all(executor)
+    .await?)
+}
+
 /// How many wait for a person.
 ///
 /// # Errors

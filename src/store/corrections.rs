@@ -9,6 +9,9 @@ use sqlx::{Connection, PgConnection, PgExecutor, PgTransaction};
 use super::keys::CommittedKey;
 use super::{Error, repair, requests};
 
+/// Most receipts that one request takes back, so that metering is not kept waiting for long.
+pub const VOIDS_MAX: usize = 5_000;
+
 /// What is to be corrected, and who wants it.
 #[derive(Clone, Debug)]
 pub struct Correction {

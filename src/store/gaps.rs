@@ -84,6 +84,9 @@ pub struct Filter {
     pub limit: i64,
 }
 
+/// Most gaps of one request.
+pub const PAGE_ROWS: i64 = 1_000;
+
 /// Keeps the gaps of a chunk, in its transaction.
 pub(super) async fn add(transaction: &mut PgTransaction<'_>, gaps: &[NewGap]) -> Result<(), Error> {
     if gaps.is_empty() {

@@ -225,6 +225,7 @@ pub async fn set_zone(
         transaction.commit().await?;
         return Ok(None);
     }
+    super::requests::act_for(&mut *transaction, request_no).await?;
     let moved = move_usage_days(&mut transaction, brand_no, zone).await?;
     rebuild_usage(&mut transaction, brand_no, zone).await?;
     sqlx::query("update brand set zone = $2 where brand_no = $1")

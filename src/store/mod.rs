@@ -27,6 +27,7 @@ pub mod due;
 pub mod epochs;
 pub mod evidence;
 pub mod filter;
+pub mod forms;
 pub mod gaps;
 pub mod holds;
 pub mod idempotency;
@@ -36,6 +37,7 @@ pub mod ledger;
 pub mod lock;
 pub mod parking;
 pub mod period_usage;
+pub mod plan_change;
 pub mod plan_file;
 pub mod plans;
 pub mod positions;
@@ -117,6 +119,12 @@ impl Error {
         let is_for_good = CLASSES.iter().any(|class| code.starts_with(class));
         is_for_good
             .then(|| format!("{code}: {}", error.message()).chars().take(CHARS_MAX).collect())
+    }
+
+    /// What a rule of the database refuses, in its words.
+    pub fn rule(&self) -> Option<String> {
+        let why = self.refusal_for_good()?;
+        Some(why.split_once(": ").map_or(&*why, |(_code, why)| why).to_owned())
     }
 }
 

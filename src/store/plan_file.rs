@@ -17,6 +17,8 @@ use serde::de::{self, Deserializer, Visitor};
 use toml::Spanned;
 
 pub mod cases;
+pub mod changes;
+pub mod folder;
 pub mod verdict;
 
 /// Longest plan file, in bytes.

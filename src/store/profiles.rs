@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use billing::ids::BrandId;
 use billing::party::{Field, Party, Role};
-use billing::tax::{Category, Dated, Treatment};
+use billing::tax::{Category, Dated, Treatment, TreatmentError};
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::{FromRow, PgExecutor, PgPool};
@@ -72,13 +72,13 @@ pub async fn change<E>(
     pool: &PgPool,
     brand: &BrandId,
     by: &str,
-    change: impl FnOnce(Option<&Party>) -> Result<Party, E>,
+    change: impl FnOnce(Option<&Version>) -> Result<Party, E>,
 ) -> Result<Result<(i32, i32), E>, Error> {
     let mut transaction = pool.begin().await?;
     let brand = brands::lock(&mut transaction, brand).await?;
     let newest = versions(&mut *transaction, brand.no).await?.pop();
     let before = newest.as_ref().map_or(0, |newest| newest.version);
-    let party = match change(newest.as_ref().map(|newest| &newest.party)) {
+    let party = match change(newest.as_ref()) {
         Ok(party) => party,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -183,13 +183,62 @@ pub async fn taxes(
     Ok(found)
 }
 
-/// Sets how a brand is taxed from a day on.
+/// Longest reason why no tax is due, in characters.
+const EXEMPTION_CHARS_MAX: usize = 1_000;
+
+/// Why a brand cannot be taxed so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TaxRefused {
+    #[error("there is no VAT category {0}: use S, Z, E, AE or O")]
+    Category(String),
+    #[error(
+        "the exemption text has {0} characters; an invoice takes {EXEMPTION_CHARS_MAX} at most"
+    )]
+    ExemptionTooLong(usize),
+    #[error(transparent)]
+    Treatment(#[from] TreatmentError),
+}
+
+/// How a brand is to be taxed, from what a person wrote.
+///
+/// # Errors
+/// If it does not fit together, or not on an invoice.
+pub fn treatment(
+    category: &str,
+    rate_percent: Decimal,
+    exemption: Option<String>,
+) -> Result<Treatment, TaxRefused> {
+    let known = Category::from_code(category)
+        .ok_or_else(|| TaxRefused::Category(category.chars().take(20).collect()))?;
+    let chars = exemption.as_deref().map_or(0, |text| text.chars().count());
+    if chars > EXEMPTION_CHARS_MAX {
+        return Err(TaxRefused::ExemptionTooLong(chars));
+    }
+    Ok(Treatment::new(known, rate_percent, exemption)?)
+}
+
+/// Sets how a brand is taxed from a day on; if it is said which row was `seen` as the newest (0 for none),
+/// only while it still is. False if it is not.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn set_tax(pool: &PgPool, brand: &BrandId, dated: &Dated, by: &str) -> Result<(), Error> {
+pub async fn set_tax(
+    pool: &PgPool,
+    brand: &BrandId,
+    dated: &Dated,
+    seen: Option<i64>,
+    by: &str,
+) -> Result<bool, Error> {
     let mut transaction = pool.begin().await?;
     let brand = brands::lock(&mut transaction, brand).await?;
+    let newest: i64 =
+        sqlx::query_scalar("select coalesce(max(tax_no), 0) from brand_tax where brand_no = $1")
+            .bind(brand.no)
+            .fetch_one(&mut *transaction)
+            .await?;
+    if seen.is_some_and(|seen| seen != newest) {
+        return Ok(false);
+    }
     sqlx::query(
         "insert into brand_tax (brand_no, from_day, category, rate_percent, exemption, made_by) \
          values ($1, $2, $3, $4, $5, $6)",
@@ -203,5 +252,5 @@ pub async fn set_tax(pool: &PgPool, brand: &BrandId, dated: &Dated, by: &str) ->
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    Ok(())
+    Ok(true)
 }

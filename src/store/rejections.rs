@@ -143,16 +143,23 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<
     Ok(rejections)
 }
 
-/// The numbers of the rejections that `filter` names, as many as have `bytes_max` together and at least
-/// one.
+impl Filter {
+    /// True if it names some of them, and not all.
+    pub fn is_narrow(&self) -> bool {
+        !self.numbers.is_empty() || self.reason.is_some() || self.brand.is_some()
+    }
+}
+
+/// Most rejections of one request.
+pub const PAGE_ROWS: i64 = 1_000;
+
+/// The numbers of the first open rejections that `filter` names, so many that a request for them makes
+/// one chunk.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn numbers(
-    executor: impl PgExecutor<'_>,
-    filter: &Filter,
-    bytes_max: i64,
-) -> Result<Vec<i64>, Error> {
+pub async fn page(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<i64>, Error> {
+    const PAGE_BYTES: i64 = 4 << 20;
     let numbers = sqlx::query_scalar(
         "select rejection_no from ( \
             select rejection_no, \
@@ -160,16 +167,15 @@ pub async fn numbers(
             from rejection \
             where (cardinality($1::bigint[]) = 0 or rejection_no = any($1)) \
                 and ($2::text is null or reason = $2) and ($3::text is null or brand_id = $3) \
-                and ($4::text is null or state = $4) and rejection_no > $5) r \
-         where bytes_before < $7 order by rejection_no limit $6",
+                and state = 'open' and rejection_no > $4) r \
+         where bytes_before < $6 order by rejection_no limit $5",
     )
     .bind(&filter.numbers)
     .bind(&filter.reason)
     .bind(&filter.brand)
-    .bind(&filter.state)
     .bind(filter.after)
-    .bind(filter.limit)
-    .bind(bytes_max)
+    .bind(PAGE_ROWS)
+    .bind(PAGE_BYTES)
     .fetch_all(executor)
     .await?;
     Ok(numbers)

@@ -1,7 +1,10 @@
-//! Request rows: what the command line wants the engine to do, and its answers.
+//! Request rows: what the command line and the API want the engine to do, and its answers.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{FromRow, PgExecutor, PgPool};
 
 use super::Error;
 
@@ -16,8 +19,14 @@ pub enum Ask {
     RetryRejections { numbers: Vec<i64> },
     /// Give these rejections up, with a reason.
     DismissRejections { numbers: Vec<i64>, reason: String },
-    /// Give the brand another zone and rebuild its usage days.
-    SetZone { brand: String, zone: String },
+    /// Give the brand another zone and rebuild its usage days; only if it still has the zone that was
+    /// `seen`, where that is said.
+    SetZone {
+        brand: String,
+        zone: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<String>,
+    },
     /// What was counted stands against these conflicts.
     DismissConflicts { numbers: Vec<i64>, because: String },
     /// The contents of these conflicts are right: count them instead.
@@ -164,11 +173,66 @@ pub async fn refuse(
     Ok(())
 }
 
+/// Names who asked for what this transaction carries out, for the activity log.
+pub(super) async fn act_for(executor: impl PgExecutor<'_>, request_no: i64) -> Result<(), Error> {
+    sqlx::query(
+        "select set_config('prooftally.actor', asked_by, true) from request where request_no = $1",
+    )
+    .bind(request_no)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Waits for the answer to a request, [`Answer::Waiting`] if there is none in time.
+///
+/// # Errors
+/// If the database is away.
+pub async fn wait(pool: &PgPool, request_no: i64, longest: Duration) -> Result<Answer, Error> {
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    let answered = async {
+        loop {
+            match look(pool, request_no).await? {
+                Answer::Waiting => tokio::time::sleep(LOOK_EVERY).await,
+                answer => return Ok(answer),
+            }
+        }
+    };
+    tokio::time::timeout(longest, answered).await.unwrap_or(Ok(Answer::Waiting))
+}
+
+/// A request as it stands.
+#[derive(Clone, Debug, FromRow)]
+pub struct Record {
+    pub request_no: i64,
+    pub kind: String,
+    pub asked_by: String,
+    pub asked_at: DateTime<Utc>,
+    /// `waiting`, `done` or `refused`.
+    pub state: String,
+    pub answer: Option<String>,
+    pub answered_at: Option<DateTime<Utc>>,
+}
+
+/// The requests of these numbers, by number.
+///
+/// # Errors
+/// If the database is away.
+pub async fn records(executor: impl PgExecutor<'_>, numbers: &[i64]) -> Result<Vec<Record>, Error> {
+    Ok(sqlx::query_as(
+        "select request_no, kind, asked_by, asked_at, state, answer, answered_at from request \
+         where request_no = any($1) order by request_no",
+    )
+    .bind(numbers)
+    .fetch_all(executor)
+    .await?)
+}
+
 /// What became of the request.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn look(pool: &PgPool, request_no: i64) -> Result<Answer, Error> {
+async fn look(pool: &PgPool, request_no: i64) -> Result<Answer, Error> {
     let (state, answer): (String, Option<String>) =
         sqlx::query_as("select state, answer from request where request_no = $1")
             .bind(request_no)

@@ -1,25 +1,32 @@
-//! Reads usage of certain kinds only: what no charge takes.
+//! Usage that no charge of the plan in force takes.
 
+use std::collections::BTreeMap;
+
+use billing::assignment::{self, Reign, Timeline};
+use billing::ids::Predicate;
+use billing::plan::{Plan, UsageKind};
 use chrono::NaiveDate;
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgConnection};
 
-use super::Error;
+use super::brands::{self, NumberedPredicate};
+use super::plan_file::folder::{self, PriceLists};
+use super::{Error, assignments, catalog};
 
 /// A kind of usage. Where `has_product` or `has_supplier` matters to the plan, the ledger is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind {
-    pub predicate_no: i32,
+struct Kind {
+    predicate_no: i32,
     /// The billed result.
-    pub result: bool,
+    result: bool,
     /// Only receipts with (or without) a product and a supplier; all if `None`.
-    pub carries: Option<Carries>,
+    carries: Option<Carries>,
 }
 
 /// What receipts carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Carries {
-    pub product: bool,
-    pub supplier: bool,
+struct Carries {
+    product: bool,
+    supplier: bool,
 }
 
 /// Receipts of one kind and brand.
@@ -33,13 +40,164 @@ pub struct Row {
     pub last_day: NaiveDate,
 }
 
-/// The usage of `kinds` of all brands, or of those with these numbers, from the usage day `from` on and before `until`, by brand, predicate and
-/// result.
+/// Why it cannot be said.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("there is no plan {0}: none was applied, and it has no file")]
+    NoPlan(String),
+    #[error(transparent)]
+    Timeline(#[from] assignment::Error),
+    #[error(transparent)]
+    File(#[from] folder::Error),
+}
+
+/// The usage that no charge takes, by brand, predicate and result. Brands with assignments are put to the
+/// plans of their periods. The others, and all if a plan is `name`d, are put to one plan by the calendar:
+/// each usage day to the version that prices its month, and days before the first version to the plan's
+/// file.
 ///
 /// # Errors
-/// If the database is away.
-pub async fn usage(
-    pool: &PgPool,
+/// If the database is away; the inner error says why it cannot be said.
+pub async fn find(
+    connection: &mut PgConnection,
+    lists: &PriceLists,
+    name: Option<&str>,
+) -> Result<Result<Vec<Row>, Refused>, Error> {
+    let predicates = brands::predicates(&mut *connection).await?;
+    let mut found = Found::new();
+    let mut without_plan: Option<Vec<i32>> = None;
+    if name.is_none() {
+        let assigned = by_assignment(connection, &predicates, &mut found).await?;
+        let all = brands::all(&mut *connection).await?.into_iter().map(|brand| brand.no);
+        without_plan = Some(all.filter(|no| !assigned.contains(no)).collect());
+    }
+    if without_plan.as_ref().is_none_or(|brands| !brands.is_empty()) {
+        let name = name.unwrap_or(&lists.default_plan);
+        let file = match lists.find(name) {
+            Ok(file) => file,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let by = Calendar { name, file, brands: without_plan.as_deref() };
+        if let Err(refused) = by.collect(connection, &predicates, &mut found).await? {
+            return Ok(Err(refused));
+        }
+    }
+    let row = |((brand, predicate, result), (receipts, first_day, last_day))| Row {
+        brand,
+        predicate,
+        result,
+        receipts,
+        first_day,
+        last_day,
+    };
+    Ok(Ok(found.into_iter().map(row).collect()))
+}
+
+/// Collects what the plans of the brands' own periods do not price; returns those brands.
+async fn by_assignment(
+    connection: &mut PgConnection,
+    predicates: &[NumberedPredicate],
+    found: &mut Found,
+) -> Result<Vec<i32>, Error> {
+    let catalog = catalog::read(&mut *connection).await?;
+    let timelines = assignments::timelines(&mut *connection, &catalog, None).await?;
+    for (brand_no, timeline) in &timelines {
+        for Reign { from, until, assignment, version } in timeline.reigns() {
+            let kinds = kinds(catalog.plan(&assignment.plan, version), predicates)?;
+            let brands = Some(std::slice::from_ref(brand_no));
+            collect(found, usage(&mut *connection, &kinds, brands, Some(from), until).await?);
+        }
+    }
+    Ok(timelines.into_keys().collect())
+}
+
+/// One plan, by the calendar, for some brands or all.
+struct Calendar<'a> {
+    name: &'a str,
+    file: Option<Plan>,
+    brands: Option<&'a [i32]>,
+}
+
+impl Calendar<'_> {
+    /// Collects what its versions do not price.
+    async fn collect(
+        &self,
+        connection: &mut PgConnection,
+        predicates: &[NumberedPredicate],
+        found: &mut Found,
+    ) -> Result<Result<(), Refused>, Error> {
+        let Self { name, file, brands } = self;
+        let catalog = catalog::read(&mut *connection).await?;
+        let timeline = match Timeline::of_plan(name, &catalog.versions) {
+            Ok(timeline) => timeline,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let first = timeline.first_day();
+        if file.is_none() && first.is_none() {
+            return Ok(Err(Refused::NoPlan(name.chars().take(64).collect())));
+        }
+        // Days before the first version have the file's plan; without one all of their usage counts.
+        let before = kinds(file.as_ref(), predicates)?;
+        collect(found, usage(&mut *connection, &before, *brands, None, first).await?);
+        for Reign { from, until, version, .. } in timeline.reigns() {
+            let kinds = kinds(catalog.plan(name, version), predicates)?;
+            collect(found, usage(&mut *connection, &kinds, *brands, Some(from), until).await?);
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// By brand, predicate and result: receipts, first and last usage day.
+type Found = BTreeMap<(String, String, bool), (i64, NaiveDate, NaiveDate)>;
+
+fn collect(found: &mut Found, rows: Vec<Row>) {
+    for Row { brand, predicate, result, receipts, first_day, last_day } in rows {
+        let entry = found.entry((brand, predicate, result)).or_insert((0, first_day, last_day));
+        *entry = (entry.0 + receipts, entry.1.min(first_day), entry.2.max(last_day));
+    }
+}
+
+/// The kinds of usage that no charge of `plan` takes; all of them without a plan.
+fn kinds(plan: Option<&Plan>, predicates: &[NumberedPredicate]) -> Result<Vec<Kind>, Error> {
+    let mut found = Vec::new();
+    for NumberedPredicate { predicate_no, name, version } in predicates {
+        let predicate = Predicate::new(name, version)
+            .ok_or_else(|| Error::Corrupt(format!("predicate {name}@{version} cannot be read")))?;
+        for result in [true, false] {
+            found.extend(kinds_of(plan, *predicate_no, predicate, result));
+        }
+    }
+    Ok(found)
+}
+
+fn kinds_of(
+    plan: Option<&Plan>,
+    predicate_no: i32,
+    predicate: Predicate<'_>,
+    result: bool,
+) -> Vec<Kind> {
+    let is_unpriced = |carries: &Carries| {
+        let Carries { product: has_product, supplier: has_supplier } = *carries;
+        let kind = UsageKind { predicate, result, has_product, has_supplier };
+        plan.is_none_or(|plan| plan.charge_for(&kind).is_none())
+    };
+    let all = [(true, true), (true, false), (false, true), (false, false)]
+        .map(|(product, supplier)| Carries { product, supplier });
+    let unpriced: Vec<Carries> = all.into_iter().filter(is_unpriced).collect();
+    if unpriced.len() == all.len() {
+        return vec![Kind { predicate_no, result, carries: None }];
+    }
+    // Distinct meters take only receipts that carry the field, so the others are looked for.
+    unpriced
+        .into_iter()
+        .map(|carries| Kind { predicate_no, result, carries: Some(carries) })
+        .collect()
+}
+
+/// The usage of `kinds` of all brands, or of those with these numbers, from the usage day `from` on and
+/// before `until`.
+async fn usage(
+    connection: &mut PgConnection,
     kinds: &[Kind],
     brands: Option<&[i32]>,
     from: Option<NaiveDate>,
@@ -49,16 +207,16 @@ pub async fn usage(
         kinds.iter().partition(|kind| kind.carries.is_some());
     let mut rows = Vec::new();
     if !whole.is_empty() {
-        rows.extend(of_usage_days(pool, &whole, brands, from, until).await?);
+        rows.extend(of_usage_days(&mut *connection, &whole, brands, from, until).await?);
     }
     if !some.is_empty() {
-        rows.extend(of_ledger(pool, &some, brands, from, until).await?);
+        rows.extend(of_ledger(&mut *connection, &some, brands, from, until).await?);
     }
     Ok(rows)
 }
 
 async fn of_usage_days(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     kinds: &[Kind],
     brands: Option<&[i32]>,
     from: Option<NaiveDate>,
@@ -82,12 +240,12 @@ async fn of_usage_days(
     .bind(from)
     .bind(until)
     .bind(brands)
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }
 
 async fn of_ledger(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     kinds: &[Kind],
     brands: Option<&[i32]>,
     from: Option<NaiveDate>,
@@ -118,6 +276,6 @@ async fn of_ledger(
     .bind(from)
     .bind(until)
     .bind(brands)
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }

@@ -48,6 +48,22 @@ pub async fn records(
     .await?)
 }
 
+/// The waiver of this number.
+///
+/// # Errors
+/// If the database is away.
+pub async fn find(executor: impl PgExecutor<'_>, waiver_no: i64) -> Result<Option<Record>, Error> {
+    Ok(sqlx::query_as(
+        "select w.waiver_no, b.brand_id, w.from_day, w.until_day, w.because, w.made_at, w.made_by, \
+            d.made_at as withdrawn_at, d.made_by as withdrawn_by, d.because as withdrawn_because \
+         from waiver w join brand b using (brand_no) left join waiver_withdrawal d using (waiver_no) \
+         where w.waiver_no = $1",
+    )
+    .bind(waiver_no)
+    .fetch_optional(executor)
+    .await?)
+}
+
 /// Those that were not withdrawn.
 ///
 /// # Errors

@@ -372,10 +372,10 @@ mod tests {
     #[test]
     fn brands_beyond_the_cap_share_a_label() {
         let metrics = Metrics::new(1);
-        metrics.counted("acme", "CERT_VALID@V1", 2);
-        metrics.counted("zeta", "CERT_VALID@V1", 3);
-        metrics.counted("acme", "CERT_VALID@V1", 1);
-        metrics.counted("yota", "CERT_VALID@V1", 4);
+        metrics.usage_counter("acme", "CERT_VALID@V1").inc_by(2);
+        metrics.usage_counter("zeta", "CERT_VALID@V1").inc_by(3);
+        metrics.usage_counter("acme", "CERT_VALID@V1").inc_by(1);
+        metrics.usage_counter("yota", "CERT_VALID@V1").inc_by(4);
         let text = metrics.render();
         let acme = r#"prooftally_usage_receipts_total{brand="acme",predicate="CERT_VALID@V1"} 3"#;
         let other = r#"prooftally_usage_receipts_total{brand="other",predicate="CERT_VALID@V1"} 7"#;

@@ -2,7 +2,10 @@
 
 pub mod client;
 mod issuer;
+mod master;
 mod matrix;
+mod matrix;
+mod mending;
 mod money;
 mod service;
 mod tls;

@@ -134,9 +134,7 @@ async fn versions_are_added_in_order_and_say_what_they_change() {
 
     let undated = apply(&[]);
     assert_eq!(undated.status.code(), Some(5), "{undated:?}");
-    assert!(
-        text(&undated.stderr).contains("first version of zkdpp-standard needs --effective-from")
-    );
+    assert!(text(&undated.stderr).contains("first version of zkdpp-standard needs effective_from"));
     let far = apply(&["--effective-from", "9999-12-31"]);
     assert_eq!(far.status.code(), Some(5), "{far:?}");
     assert!(text(&far.stderr).contains("more than two years ahead"), "{far:?}");

@@ -76,7 +76,7 @@ pub struct Withdraw {
     #[arg(long, value_name = "N")]
     version: i32,
     /// Why, for the record
-    #[arg(long, value_parser = crate::cli::assignments::reason)]
+    #[arg(long, value_parser = crate::store::forms::reason)]
     because: String,
 }
 

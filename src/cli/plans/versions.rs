@@ -1,108 +1,45 @@
 //! `prooftally plans apply|withdraw|list|show`.
 
-use billing::plan::Plan;
-use chrono::{Months, NaiveDate, Utc};
+use chrono::Utc;
 
-use super::changes::changes;
-use super::{Apply, Show, Withdraw};
+use super::{Apply, Show, Withdraw, changes};
 use crate::cli::Problem;
 use crate::cli::asking::operator;
 use crate::cli::output::{Cell, Listing, Output};
-use crate::store::plans::{self, Next, Version};
-use crate::store::{Error, Store, plan_file};
-
-/// How far ahead a version may take effect.
-const AHEAD_MAX: Months = Months::new(24);
+use crate::store::plan_change::{self, Applied, Outcome, Refused, Wanted};
+use crate::store::{Error, Store, plans};
 
 /// Adds the plan of a file as a new version, or only says what it would change.
 pub async fn apply(store: &Store, apply: Apply, output: Output) -> anyhow::Result<()> {
     let Apply { file, dry_run, effective_from } = apply;
     let source = super::read(&file)?;
-    let after = plan_file::parse(&source)
-        .map_err(|error| Problem::Refused(format!("{}: {error}", file.display())))?;
-    let name = after.terms().name.clone();
-    let asked_from = effective_from;
-    let newest = plans::versions(&store.pool, Some(&name)).await?.pop();
-    let effective_from = in_force_from(&name, newest.is_none(), asked_from)?;
-    let next = if dry_run {
-        let last = plans::last_number(&store.pool, &name).await?;
-        Next::after(newest, last, &source, effective_from)
+    let wanted = Wanted { name: None, source: &source, effective_from, is_dry_run: dry_run };
+    let today = Utc::now().date_naive();
+    let applied = plan_change::apply(&store.pool, &wanted, today, &operator()).await?;
+    let applied = applied.map_err(|refused| {
+        Problem::Refused(match refused {
+            Refused::File(error) => format!("{}: {error}", file.display()),
+            refused => refused.to_string(),
+        })
+    })?;
+    let Applied { name, version, effective_from, outcome, changes } = applied;
+    if outcome == Outcome::Same {
+        eprintln!("version {version} of {name} has this very text: nothing to change");
+        return Ok(());
+    }
+    changes::listing(&changes).print(output)?;
+    if outcome == Outcome::NotApplied {
+        eprintln!("dry run: version {version} of {name}, from {effective_from}, is not applied");
     } else {
-        plans::apply(&store.pool, &name, &source, effective_from, &operator())
-            .await
-            .map_err(refused)?
-    };
-    let number = match next {
-        Next::Version(number) => number,
-        Next::Same(newest) if asked_from.is_some_and(|from| from != newest.effective_from) => {
-            let text = format!(
-                "version {} of {name} has this very text and takes effect on {}, which does not change: \
-                 withdraw it first (`prooftally plans withdraw`), if no document has used it",
-                newest.version, newest.effective_from
-            );
-            return Err(Problem::Refused(text).into());
-        }
-        Next::Same(newest) => {
-            eprintln!("version {} of {name} has this very text: nothing to change", newest.version);
-            return Ok(());
-        }
-        Next::NotLater(newest) => {
-            let text = format!(
-                "version {} of {name} takes effect on {}, and a new one must do so later: give \
-                 --effective-from a day after it, or withdraw that one first (`prooftally plans \
-                 withdraw`), if no document has used it",
-                newest.version, newest.effective_from
-            );
-            return Err(Problem::Refused(text).into());
-        }
-    };
-    let versions = plans::versions(&store.pool, Some(&name)).await?;
-    let before = versions.iter().rfind(|version| version.version < number);
-    changes(before.map(plan).transpose()?.as_ref(), &after).print(output)?;
-    if dry_run {
-        eprintln!("dry run: version {number} of {name}, from {effective_from}, is not applied");
-    } else {
-        eprintln!("version {number} of {name} is in force from {effective_from}");
+        eprintln!("version {version} of {name} is in force from {effective_from}");
     }
     Ok(())
 }
 
-/// From when a new version is in force. No later version may take effect before it, so the first one
-/// needs a day that somebody chose, and none may lie far ahead by a slip of the pen.
-fn in_force_from(
-    name: &str,
-    is_first: bool,
-    asked_from: Option<NaiveDate>,
-) -> anyhow::Result<NaiveDate> {
-    let today = Utc::now().date_naive();
-    let Some(day) = asked_from else {
-        if is_first {
-            let text = format!(
-                "the first version of {name} needs --effective-from: the first day that it may ever price, \
-                 which no later version can go before"
-            );
-            return Err(Problem::Refused(text).into());
-        }
-        return Ok(today);
-    };
-    let latest = today.checked_add_months(AHEAD_MAX).unwrap_or(NaiveDate::MAX);
-    if day > latest {
-        let text = format!(
-            "--effective-from {day} is more than two years ahead, and until then no other version of \
-             {name} could be applied: give {latest} or earlier"
-        );
-        return Err(Problem::Refused(text).into());
-    }
-    Ok(day)
-}
-
 /// What the database's rules refuse, in its words.
 pub fn refused(error: Error) -> anyhow::Error {
-    match error.refusal_for_good() {
-        Some(why) => {
-            let why = why.split_once(": ").map_or(&*why, |(_code, why)| why);
-            Problem::Refused(why.to_owned()).into()
-        }
+    match error.rule() {
+        Some(why) => Problem::Refused(why).into(),
         None => error.into(),
     }
 }
@@ -211,11 +148,4 @@ pub async fn show(store: &Store, show: Show, output: Output) -> anyhow::Result<(
         found.source.into(),
     ]);
     listing.print(output)
-}
-
-fn plan(version: &Version) -> Result<Plan, Error> {
-    plan_file::parse(&version.source).map_err(|error| {
-        let Version { plan_name, version, .. } = version;
-        Error::Corrupt(format!("version {version} of plan {plan_name} cannot be read: {error}"))
-    })
 }

@@ -35,6 +35,11 @@ impl Client {
         self.send("POST", target, &[], Some(body.to_string())).await
     }
 
+    /// Puts a state in the place of the one that was seen.
+    pub async fn put(&self, target: &str, seen: &str, body: Value) -> Answer {
+        self.send("PUT", target, &[("if-match", seen)], Some(body.to_string())).await
+    }
+
     /// In HTTP 1.0, so that the body is what comes until the connection ends.
     pub async fn send(
         &self,
@@ -93,6 +98,20 @@ impl Answer {
     pub fn ok(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text());
         self.json()
+    }
+
+    /// The body, which was answered with this status.
+    #[track_caller]
+    pub fn is(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        self.json()
+    }
+
+    /// The name of the first thing that is wrong.
+    #[track_caller]
+    pub fn fault(&self) -> String {
+        self.problem();
+        self.json()["errors"][0]["code"].as_str().expect("it says what").to_owned()
     }
 
     /// The problem's name. Asserts what is true of every problem.

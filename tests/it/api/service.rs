@@ -16,10 +16,13 @@ fn the_document_is_the_one_in_the_repository() {
     let same = kept == format!("{text}\n");
     assert!(same, "write it anew: prooftally openapi > docs/api/openapi.json");
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    let mut ids = std::collections::BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let name = format!("{method} {path}");
             assert!(operation["summary"].is_string(), "{name} has no summary");
+            let id = operation["operationId"].as_str().unwrap_or_default();
+            assert!(ids.insert(id.to_owned()), "{name} has the id of another: {id}");
             assert!(operation["x-roles"].is_array(), "{name} has no row in src/api/access.rs");
             let answers = operation["responses"].as_object().unwrap();
             assert!(answers.keys().any(|status| status.starts_with('2')), "{name}");

@@ -1,0 +1,77 @@
+//! What people write, in the forms that the database takes: days, reasons and names. The command line and
+//! the API read them here, so that both take the same.
+
+use chrono::{Datelike, NaiveDate};
+
+/// Longest reason, in characters.
+pub const REASON_CHARS_MAX: usize = 1_000;
+/// Longest name of a brand, in characters.
+pub const DISPLAY_NAME_CHARS_MAX: usize = 200;
+
+/// Reads a day as `YYYY-MM-DD`, of the years 1970 to 9999, which is what periods and the database have.
+///
+/// # Errors
+/// What is wrong, for the person who wrote it.
+pub fn day(text: &str) -> Result<NaiveDate, String> {
+    let day: NaiveDate = text.parse().map_err(|_| "write a day as YYYY-MM-DD".to_owned())?;
+    if (1970..=9999).contains(&day.year()) {
+        Ok(day)
+    } else {
+        Err("a day is in the years 1970 to 9999".to_owned())
+    }
+}
+
+/// A reason without the spaces around it: 1 to 1,000 characters.
+///
+/// # Errors
+/// What is wrong, for the person who wrote it.
+pub fn reason(text: &str) -> Result<String, String> {
+    match text.trim().chars().count() {
+        1..=REASON_CHARS_MAX => storable(text.trim()),
+        count => Err(format!("a reason has 1 to {REASON_CHARS_MAX} characters, not {count}")),
+    }
+}
+
+/// What people call a brand: 1 to 200 characters.
+///
+/// # Errors
+/// What is wrong, for the person who wrote it.
+pub fn display_name(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1..=DISPLAY_NAME_CHARS_MAX => storable(text),
+        count => Err(format!("a name has 1 to {DISPLAY_NAME_CHARS_MAX} characters, not {count}")),
+    }
+}
+
+/// PostgreSQL keeps every character but one.
+fn storable(text: &str) -> Result<String, String> {
+    if text.contains('\0') { Err("it has a NUL character".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_of_the_years_that_periods_have() {
+        for good in ["1970-01-01", "2026-09-20", "9999-12-31"] {
+            assert_eq!(day(good).map(|day| day.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["1969-12-31", "+10000-01-01", "-9999-01-01", "0001-01-01"] {
+            assert_eq!(day(bad), Err("a day is in the years 1970 to 9999".to_owned()), "{bad}");
+        }
+        for bad in ["2026-02-30", "tomorrow", "2026-09", ""] {
+            assert_eq!(day(bad), Err("write a day as YYYY-MM-DD".to_owned()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reason_says_something_and_not_too_much() {
+        assert_eq!(reason("  moved house "), Ok("moved house".to_owned()));
+        for bad in ["", "  ", "a\0b", &"x".repeat(REASON_CHARS_MAX + 1)] {
+            assert!(reason(bad).is_err(), "{bad:?}");
+        }
+        assert!(display_name(&"ä".repeat(DISPLAY_NAME_CHARS_MAX)).is_ok());
+        assert!(display_name("").is_err());
+    }
+}
