@@ -2,7 +2,7 @@
 //! no handler repeats it.
 
 use serde_json::json;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response,
@@ -126,10 +126,11 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
         ]);
     }
     // What is not there, or is not the caller's, is named by parameters too.
-    let names_one =
-        operation.parameters.iter().flatten().any(
-            |one| matches!(one, RefOr::T(one) if matches!(one.name.as_str(), "brand" | "plan")),
-        );
+    let is_name = |one: &RefOr<Parameter>| match one {
+        RefOr::T(one) => matches!(one.name.as_str(), "brand" | "plan"),
+        RefOr::Ref(_) => false,
+    };
+    let names_one = operation.parameters.iter().flatten().any(is_name);
     if path.contains('{') || names_one {
         kinds.push(Kind::NotFound);
     }
