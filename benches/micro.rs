@@ -257,7 +257,7 @@ fn chunks(criterion: &mut Criterion) {
         entry: 0,
         keys: &keys,
         directory: &sorter.directory,
-        stored: &HashMap::new(),
+        stored: &hashbrown::HashMap::new(),
     };
     group.bench_function("assemble", |bencher| {
         bencher.iter(|| assemble(&complete, &basis).expect("the chunk tiles").commit.rows.len());

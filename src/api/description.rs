@@ -2,7 +2,7 @@
 //! no handler repeats it.
 
 use serde_json::json;
-use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response,
@@ -34,47 +34,43 @@ pub fn routes() -> OpenApiRouter<Api> {
         .license(Some(License::new("MIT OR Apache-2.0")))
         .build();
     OpenApiRouter::with_openapi(OpenApiBuilder::new().info(about).build())
+        .merge(service())
+        .merge(brands_and_plans())
+        .merge(counted())
+        .merge(drafted())
+        .merge(issued())
+        .merge(reported())
+}
+
+/// The service itself, and who may use it.
+fn service() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
         .routes(routes!(pulse::livez))
         .routes(routes!(pulse::readyz))
         .routes(routes!(pulse::version))
         .routes(routes!(pulse::problems))
         .routes(routes!(pulse::problem))
         .routes(routes!(pulse::me))
-        .routes(routes!(brands::list))
-        .routes(routes!(brands::get))
-        .routes(routes!(profiles::profile, profiles::set_profile))
-        .routes(routes!(profiles::taxes))
-        .routes(routes!(usage::query))
-        .routes(routes!(assignments::list, assigning::create))
-        .routes(routes!(waivers::coverage))
-        .routes(routes!(invoices::list))
-        .routes(routes!(invoices::get))
-        .routes(routes!(invoices::document))
-        .routes(routes!(behind::receipts))
-        .routes(routes!(behind::line_receipts))
-        .routes(routes!(invoices::events))
-        .routes(routes!(invoices::verify))
-        .routes(routes!(invoices::credit_notes))
-        .routes(routes!(invoices::credit_note))
-        .merge(money())
-        .routes(routes!(receipts::get))
-        .routes(routes!(receipts::proof))
-        .routes(routes!(rejections::list))
-        .routes(routes!(conflicts::list))
-        .routes(routes!(gaps::list))
-        .routes(routes!(reports::tax_summary))
-        .routes(routes!(reports::unbilled::unbilled))
-        .routes(routes!(reports::register::invoice_register))
-        .routes(routes!(reports::ageing::ageing))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(activity::list))
-        .routes(routes!(profiles::set_tax))
+}
+
+/// Who pays, by which prices, and who issues the documents.
+fn brands_and_plans() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(brands::list))
+        .routes(routes!(brands::get))
         .routes(routes!(brands::zone, brands::set_zone))
         .routes(routes!(brands::name, brands::set_name))
         .routes(routes!(brands::unpark))
+        .routes(routes!(profiles::profile, profiles::set_profile))
+        .routes(routes!(profiles::taxes))
+        .routes(routes!(profiles::set_tax))
+        .routes(routes!(assignments::list, assigning::create))
         .routes(routes!(assigning::end))
         .routes(routes!(assigning::withdraw))
+        .routes(routes!(waivers::coverage))
         .routes(routes!(waivers::list, waivers::create))
         .routes(routes!(waivers::withdraw))
         .routes(routes!(plans::list))
@@ -85,23 +81,34 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(pricing::test))
         .routes(routes!(pricing::unpriced))
         .routes(routes!(issuer::get))
-        .routes(routes!(requests::get))
+}
+
+/// What was counted, what was not, and what is asked of the engine about it.
+fn counted() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(usage::query))
+        .routes(routes!(receipts::get))
+        .routes(routes!(receipts::proof))
+        .routes(routes!(rejections::list))
         .routes(routes!(rejections::retry_all))
         .routes(routes!(rejections::dismiss_all))
         .routes(routes!(rejections::retry))
         .routes(routes!(rejections::dismiss))
+        .routes(routes!(conflicts::list))
         .routes(routes!(conflicts::resolve_all))
         .routes(routes!(conflicts::dismiss_all))
         .routes(routes!(conflicts::resolve))
         .routes(routes!(conflicts::dismiss))
+        .routes(routes!(gaps::list))
         .routes(routes!(gaps::accept_all))
         .routes(routes!(gaps::accept))
         .routes(routes!(voids::void_all))
         .routes(routes!(voids::void_one))
+        .routes(routes!(requests::get))
 }
 
-/// Documents before they are issued, and what is done to them.
-fn money() -> OpenApiRouter<Api> {
+/// Documents before they are issued.
+fn drafted() -> OpenApiRouter<Api> {
     OpenApiRouter::default()
         .routes(routes!(periods::list))
         .routes(routes!(periods::get))
@@ -116,12 +123,35 @@ fn money() -> OpenApiRouter<Api> {
         .routes(routes!(holds::release))
         .routes(routes!(run::due))
         .routes(routes!(run::finalize))
+}
+
+/// Documents that were issued, what is behind them, and what is done to them.
+fn issued() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(invoices::list))
+        .routes(routes!(invoices::get))
+        .routes(routes!(invoices::document))
+        .routes(routes!(behind::receipts))
+        .routes(routes!(behind::line_receipts))
+        .routes(routes!(invoices::events))
+        .routes(routes!(invoices::verify))
+        .routes(routes!(invoices::credit_notes))
+        .routes(routes!(invoices::credit_note))
         .routes(routes!(amend::void))
         .routes(routes!(amend::cancel))
         .routes(routes!(amend::sent))
         .routes(routes!(amend::write_off))
         .routes(routes!(amend::credit))
         .routes(routes!(payments::list, payments::create))
+}
+
+/// Sums over all of them.
+fn reported() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(reports::tax_summary))
+        .routes(routes!(reports::unbilled::unbilled))
+        .routes(routes!(reports::register::invoice_register))
+        .routes(routes!(reports::ageing::ageing))
 }
 
 /// The operations of a path, with their methods.
@@ -192,10 +222,11 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
         ]);
     }
     // What is not there, or is not the caller's, is named by parameters too.
-    let names_one =
-        operation.parameters.iter().flatten().any(
-            |one| matches!(one, RefOr::T(one) if matches!(one.name.as_str(), "brand" | "plan")),
-        );
+    let is_name = |one: &RefOr<Parameter>| match one {
+        RefOr::T(one) => matches!(one.name.as_str(), "brand" | "plan"),
+        RefOr::Ref(_) => false,
+    };
+    let names_one = operation.parameters.iter().flatten().any(is_name);
     if path.contains('{') || names_one {
         kinds.push(Kind::NotFound);
     }
