@@ -29,6 +29,7 @@ use contestant::{Contestant, Order, Outcome};
 use report::{CaseReport, Report};
 
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
 struct Options {
     /// Given by `cargo bench`; without it nothing is measured
     #[arg(long, hide = true)]

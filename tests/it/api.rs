@@ -4,7 +4,6 @@ pub mod client;
 mod issuer;
 mod master;
 mod matrix;
-mod matrix;
 mod mending;
 mod money;
 mod service;
