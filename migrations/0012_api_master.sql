@@ -9,6 +9,9 @@ declare
     hidden constant text[] := string_to_array(tg_argv[1], ',');
     added constant jsonb := to_jsonb(new) - hidden;
     was jsonb;
+    -- Rows that do not say who: the transaction does, or it is the login itself.
+    who constant text := coalesce(added ->> tg_argv[0],
+        nullif(current_setting('prooftally.actor', true), ''), session_user);
     of_brand integer := (added ->> 'brand_no')::integer;
 begin
     if tg_op = 'UPDATE' then
@@ -23,7 +26,7 @@ begin
         select to_jsonb(l) into was from ledger l where l.entry = (added ->> 'of_entry')::bigint;
     end if;
     insert into activity (made_by, subject, act, brand_no, before, after)
-        values (added ->> tg_argv[0], tg_table_name,
+        values (who, tg_table_name,
             case tg_op when 'UPDATE' then 'changed' else 'added' end, of_brand, was, added);
     return null;
 end

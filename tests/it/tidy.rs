@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 /// What each module may use of this crate. Everything else is refused.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("actors", &["store", "telemetry"]),
+    ("actors", &["failpoint", "store", "telemetry"]),
     ("api", &["store", "telemetry"]),
-    ("bus", &["actors", "store", "telemetry"]),
+    ("bus", &["actors", "failpoint", "store", "telemetry"]),
     ("cli", &["api", "bus", "config", "engine", "local", "store", "telemetry", "workload"]),
     ("config", &[]),
     ("engine", &["actors", "api", "bus", "config", "store", "telemetry"]),
+    ("failpoint", &[]),
     ("local", &[]),
     ("store", &[]),
     ("telemetry", &["store"]),
