@@ -31,16 +31,14 @@ except urllib.error.HTTPError as error:
     sys.exit(f"curl: (22) The requested URL returned error: {error.code}")
 "#;
 
-/// `PATH`, with a stand-in for curl where there is none.
-fn path_with_curl(folder: &Path) -> String {
-    let path = std::env::var("PATH").unwrap();
+/// Puts the stand-in into the folder if there is no curl.
+fn stand_in(folder: &Path) {
     if Command::new("curl").arg("--version").output().is_ok() {
-        return path;
+        return;
     }
     let file = folder.join("curl");
     std::fs::write(&file, STAND_IN).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-    format!("{}:{path}", folder.display())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,10 +53,11 @@ async fn the_walk_of_the_readme_works_as_it_stands() {
     assert_eq!((walk.matches(address).count(), walk.matches(secret).count()), (1, 1));
     let script = walk.replace(address, "$API").replace(secret, "$KEY");
     let folder = tempfile::tempdir().unwrap();
-    let path = path_with_curl(folder.path());
+    stand_in(folder.path());
+    let script = format!("PATH=\"$STAND_IN:$PATH\"\n{script}");
     let run = Command::new("sh")
         .args(["-euc", &script])
-        .env("PATH", &path)
+        .env("STAND_IN", folder.path())
         .env("API", format!("http://{}", key.address))
         .env("KEY", key.key.as_deref().unwrap())
         .env("no_proxy", "*")
@@ -89,7 +88,7 @@ async fn the_walk_of_the_readme_works_as_it_stands() {
     // Without a good key the first request ends it.
     let refused = Command::new("sh")
         .args(["-euc", &script])
-        .env("PATH", &path)
+        .env("STAND_IN", folder.path())
         .env("API", format!("http://{}", key.address))
         .env("KEY", "pt_000000000000_0")
         .output()

@@ -129,7 +129,7 @@ impl World {
         let mut config = engine::Config::of(&self.config);
         config.store.url = self.application_url().into();
         change(&mut config);
-        Engine::start(config).await.expect("the engine starts")
+        Box::pin(Engine::start(config)).await.expect("the engine starts")
     }
 
     /// The database as engines and programs reach it: as the application's role. The world itself is the
