@@ -4,7 +4,7 @@
 use prooftally::engine;
 use prooftally::store::audit::{self, Severity};
 use prooftally::store::conflicts::{self, Conflict, Filter};
-use prooftally::store::cursor;
+use prooftally::store::{cursor, sealing};
 
 use crate::harness::{World, wait_for, world};
 use crate::metering::receipt;
@@ -180,6 +180,12 @@ async fn planted_doubles_are_named_and_repaired_with_a_record() {
     let events: Vec<String> = (1..=25).map(|n| receipt(&format!("r-{n}"), "acme")).collect();
     world.publish_raw("proofs.verified", events).await;
     world.wait_until_metered().await;
+    // What seals when its engine ends may be done after that.
+    wait_for("both full segments are sealed", async || {
+        let sealed = sealing::sealed_count(world.pool()).await.ok()?;
+        (sealed == 2).then_some(())
+    })
+    .await;
     engine.stop().await;
     // A sealed segment would refuse them: as if none was.
     sqlx::raw_sql(
