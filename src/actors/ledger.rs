@@ -70,6 +70,9 @@ pub struct LedgerArguments {
     pub refusals: Refusals,
 }
 
+/// Counters that are kept at hand: some 20 MB.
+const COUNTERS_MAX: usize = 500_000;
+
 pub struct LedgerState {
     arguments: LedgerArguments,
     writer: Writer,
@@ -329,6 +332,10 @@ impl LedgerState {
     }
 
     fn count(&mut self, chunk: &Chunk, commit: &Commit) {
+        if self.usage.len() > COUNTERS_MAX {
+            // They are found again by their labels, and go on where they were.
+            self.usage.clear();
+        }
         let counted = commit.usage.iter().filter(|delta| delta.receipts > 0);
         for UsageDelta { brand_no, predicate_no, receipts, .. } in counted {
             let LedgerArguments { directory, metrics, .. } = &self.arguments;

@@ -12,31 +12,24 @@ use utoipa::ToSchema;
 use super::Api;
 use super::amount::Exact;
 use super::caller::Caller;
+use super::form::{Because, Reason};
 use super::invoices::{Invoice, listed, named_document};
 use super::page::{Body, BodyOrNone, Path};
 use super::problem::Problem;
-use super::said::Because;
 use crate::store::issue;
 
 /// More lines than a document has.
 const LINES_MAX: usize = 1_000;
 
-/// Why a document is taken back, or written off.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Reasoned {
-    because: Because,
-}
-
 /// Takes a document back that was not delivered. Its number stays its own, and its period is open again.
 #[utoipa::path(post, path = "/v1/invoices/{number}/void", tag = "invoices",
-    params(("number" = String, Path, example = "INV-2026-000123")), request_body = Reasoned,
+    params(("number" = String, Path, example = "INV-2026-000123")), request_body = Because,
     responses((status = 200, description = "The document as it is now", body = Invoice)))]
 pub async fn void(
     State(api): State<Api>,
     caller: Caller,
     Path(number): Path<String>,
-    Body(why): Body<Reasoned>,
+    Body(why): Body<Because>,
 ) -> Result<Json<Invoice>, Problem> {
     let document = listed(&api, &caller, &number).await?;
     let because = why.because.as_str();
@@ -54,13 +47,13 @@ pub struct Cancellation {
 
 /// Credits all of an invoice that is not credited yet, delivered or not. Its period is open again.
 #[utoipa::path(post, path = "/v1/invoices/{number}/cancel", tag = "invoices",
-    params(("number" = String, Path, example = "INV-2026-000123")), request_body = Reasoned,
+    params(("number" = String, Path, example = "INV-2026-000123")), request_body = Because,
     responses((status = 200, description = "The invoice, and its credit note", body = Cancellation)))]
 pub async fn cancel(
     State(api): State<Api>,
     caller: Caller,
     Path(number): Path<String>,
-    Body(why): Body<Reasoned>,
+    Body(why): Body<Because>,
 ) -> Result<Json<Cancellation>, Problem> {
     let document = listed(&api, &caller, &number).await?;
     let (pool, issuers) = (&api.store().pool, &api.config().terms.issuers);
@@ -80,7 +73,7 @@ pub async fn cancel(
 pub struct Sending {
     /// How or to whom.
     #[schema(example = "by mail to billing@acme.example")]
-    note: Option<Because>,
+    note: Option<Reason>,
 }
 
 /// Notes that a document was sent, so that it can no longer be voided. What is noted already stays as it is.
@@ -95,20 +88,20 @@ pub async fn sent(
     BodyOrNone(how): BodyOrNone<Sending>,
 ) -> Result<Json<Invoice>, Problem> {
     let document = listed(&api, &caller, &number).await?;
-    let note = how.note.as_ref().map(Because::as_str);
+    let note = how.note.as_ref().map(Reason::as_str);
     issue::mark_sent(&api.store().pool, &document, note, &caller.name).await?;
     named_document(&api, &caller, &number).await.map(Json)
 }
 
 /// Notes that what is due of an invoice is no longer expected.
 #[utoipa::path(post, path = "/v1/invoices/{number}/write_off", tag = "invoices",
-    params(("number" = String, Path, example = "INV-2026-000123")), request_body = Reasoned,
+    params(("number" = String, Path, example = "INV-2026-000123")), request_body = Because,
     responses((status = 200, description = "The document as it is now", body = Invoice)))]
 pub async fn write_off(
     State(api): State<Api>,
     caller: Caller,
     Path(number): Path<String>,
-    Body(why): Body<Reasoned>,
+    Body(why): Body<Because>,
 ) -> Result<Json<Invoice>, Problem> {
     let document = listed(&api, &caller, &number).await?;
     let because = why.because.as_str();
@@ -121,7 +114,7 @@ pub async fn write_off(
 #[serde(deny_unknown_fields)]
 pub struct NewCreditNote {
     /// It stands on the credit note.
-    because: Because,
+    because: Reason,
     /// Each line of the invoice once; 1 to 1,000 of them.
     #[schema(min_items = 1, max_items = 1000)]
     lines: Vec<CreditLine>,

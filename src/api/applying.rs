@@ -9,11 +9,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::caller::Caller;
-use super::form::Day;
+use super::form::{Because, Day};
 use super::page::{Body, Path, Query};
 use super::plans::{PlanVersions, get, known};
 use super::problem::{Fault, Problem};
-use super::requests::Because;
 use crate::store::plan_change::{self, Applied, Outcome, Refused, Wanted};
 use crate::store::plan_file::changes::Change;
 use crate::store::plans;

@@ -12,10 +12,9 @@ use utoipa::ToSchema;
 use super::Api;
 use super::brands::known;
 use super::caller::{Caller, no_brand};
-use super::form::{Day, Reason};
+use super::form::{Because, Day, Reason};
 use super::page::{Body, Path};
 use super::problem::{Fault, Problem};
-use super::requests::Because;
 use crate::store::assignments::{self, Ended, Made, New, Refused};
 
 /// A plan that a brand is to have.

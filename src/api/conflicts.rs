@@ -8,10 +8,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::caller::Caller;
-use super::form::Reason;
+use super::form::{Because, Reason};
 use super::page::{At, Body, Listed, Page, Path, Query};
 use super::problem::Problem;
-use super::requests::{self, Because, Pages, Request, Requests};
+use super::requests::{self, Pages, Request, Requests};
 use crate::store::conflicts::{self, Filter};
 use crate::store::requests::Ask;
 
@@ -155,10 +155,8 @@ pub async fn resolve_all(
 ) -> Result<Response, Problem> {
     let because = which.because.0.clone();
     let pages = meant(&api, &caller, which, Settling::Resolve).await?;
-    let count = pages.iter().map(Vec::len).sum();
     let ask = |numbers| Ask::ResolveConflicts { numbers, because: because.clone() };
-    let asks: Vec<Ask> = pages.into_iter().map(ask).collect();
-    requests::carry_out_all(&api, &caller, count, &asks).await
+    requests::carry_out_all(&api, &caller, pages, ask).await
 }
 
 /// Lets what was counted stand. It is answered with the requests that the engine was given: 200 if it has
@@ -174,10 +172,8 @@ pub async fn dismiss_all(
 ) -> Result<Response, Problem> {
     let because = which.because.0.clone();
     let pages = meant(&api, &caller, which, Settling::Dismiss).await?;
-    let count = pages.iter().map(Vec::len).sum();
     let ask = |numbers| Ask::DismissConflicts { numbers, because: because.clone() };
-    let asks: Vec<Ask> = pages.into_iter().map(ask).collect();
-    requests::carry_out_all(&api, &caller, count, &asks).await
+    requests::carry_out_all(&api, &caller, pages, ask).await
 }
 
 /// Takes back what was counted, and counts the other content instead. One that was dismissed can be

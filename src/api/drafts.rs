@@ -15,12 +15,12 @@ use super::Api;
 use super::amount::Exact;
 use super::brands::known;
 use super::caller::Caller;
+use super::form::{self, Because, Reason};
 use super::holds::{self, BillingHold};
 use super::invoices::{Invoice, named_document};
 use super::lines::{ChargeLine, TaxShare};
 use super::page::{Body, BodyOrNone, Path};
 use super::problem::{Kind, Problem};
-use super::said::{self, Because};
 use crate::store::brands::Brand;
 use crate::store::documents;
 use crate::store::drafts::{self, Named};
@@ -123,7 +123,7 @@ pub fn address_of(period_start: Option<NaiveDate>) -> String {
 pub fn named(address: &str) -> Option<Named> {
     match address {
         "adjustment" => Some(Named::Adjustment),
-        day => said::day(day).map(Named::Start),
+        day => form::day(day).map(Named::Start),
     }
 }
 
@@ -329,10 +329,8 @@ async fn not_due(
 /// # Errors
 /// If it is not one `ETag` of a draft.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<Hash>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().ok().map(str::trim);
-    let digits = text.and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
-    digits.and_then(Hash::parse).map(Some).ok_or_else(|| {
+    let Some(tag) = form::if_match(headers)? else { return Ok(None) };
+    Hash::parse(tag).map(Some).ok_or_else(|| {
         let detail =
             "If-Match has one ETag as it was given: 64 hexadecimal digits in double quotes";
         Problem::new(Kind::InvalidHeader, detail)
@@ -346,7 +344,7 @@ pub struct NewOverride {
     /// Its name, as the draft gives it.
     #[schema(example = "conflicts")]
     reason: String,
-    because: Because,
+    because: Reason,
 }
 
 /// Answers for a reason that speaks against an invoice. Who did and why stands on the document.
@@ -374,25 +372,18 @@ pub async fn override_reason(
     found.as_ref().map(Draft::answer).ok_or_else(|| no_draft(&brand, &period))
 }
 
-/// Why nothing is issued.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewDraftHold {
-    because: Because,
-}
-
 /// Puts the invoice of a period on hold: it is not issued until the hold is released.
 #[utoipa::path(post, path = "/v1/brands/{brand}/drafts/{period}/hold", tag = "drafts",
     params(("brand" = String, Path, example = "brand-acme"),
         ("period" = String, Path, description = "The first day of its period",
             example = "2026-09-01")),
-    request_body = NewDraftHold,
+    request_body = Because,
     responses((status = 201, description = "The hold", body = BillingHold)))]
 pub async fn hold(
     State(api): State<Api>,
     caller: Caller,
     Path((brand, period)): Path<(String, String)>,
-    Body(new): Body<NewDraftHold>,
+    Body(new): Body<Because>,
 ) -> Result<Response, Problem> {
     let (brand, named) = addressed(&api, &caller, &brand, &period).await?;
     let found = look(&api, &caller, &brand, named).await?;

@@ -9,10 +9,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::caller::Caller;
-use super::form::Reason;
+use super::form::{Because, Reason};
 use super::page::{Body, Path, Query};
 use super::problem::Problem;
-use super::requests::{self, Because, Request, Requests};
+use super::requests::{self, Request, Requests};
 use crate::store::gaps::{self, Filter};
 use crate::store::requests::Ask;
 
@@ -131,9 +131,8 @@ pub async fn accept_all(
     if open.is_empty() {
         return Err(Problem::not_found("gap that is open"));
     }
-    let count = open.len();
-    let ask = Ask::AcceptGaps { numbers: open, reason: because.0 };
-    requests::carry_out_all(&api, &caller, count, &[ask]).await
+    let ask = |numbers| Ask::AcceptGaps { numbers, reason: because.0.clone() };
+    requests::carry_out_all(&api, &caller, vec![open], ask).await
 }
 
 /// Accepts that what is in a gap will not come, so that it blocks no period any more.

@@ -11,9 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::brands::known;
 use super::caller::Caller;
+use super::form::{Because, Day, Reason};
 use super::page::{At, Body, Listed, Page, Path, Query};
 use super::problem::Problem;
-use super::said::{Because, Day};
 use crate::store::brands::Brand;
 use crate::store::holds::{self, Filter, Hold};
 
@@ -93,7 +93,7 @@ pub async fn list(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewHold {
-    because: Because,
+    because: Reason,
     /// Only the period that begins on that day.
     #[schema(example = "2026-09-01")]
     period_start: Option<Day>,
@@ -121,7 +121,7 @@ pub async fn set(
     caller: &Caller,
     brand: &Brand,
     period_start: Option<NaiveDate>,
-    because: &Because,
+    because: &Reason,
 ) -> Result<Response, Problem> {
     let (pool, because) = (&api.store().pool, because.as_str());
     let no = holds::set(pool, &brand.id, period_start, because, &caller.name).await?;
@@ -138,22 +138,15 @@ fn no_hold(no: i64) -> Problem {
     Problem::not_found(format!("hold {no}"))
 }
 
-/// Why a hold is over.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Release {
-    because: Because,
-}
-
 /// Releases a hold.
 #[utoipa::path(post, path = "/v1/holds/{hold_no}/release", tag = "drafts",
-    params(("hold_no" = i64, Path, example = 4)), request_body = Release,
+    params(("hold_no" = i64, Path, example = 4)), request_body = Because,
     responses((status = 200, description = "The hold as it was", body = BillingHold)))]
 pub async fn release(
     State(api): State<Api>,
     caller: Caller,
     Path(hold_no): Path<i64>,
-    Body(why): Body<Release>,
+    Body(why): Body<Because>,
 ) -> Result<Json<BillingHold>, Problem> {
     let hold = of_number(&api, hold_no).await?;
     let pool = &api.store().pool;

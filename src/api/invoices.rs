@@ -13,9 +13,9 @@ use super::Api;
 use super::amount::Exact;
 use super::brands::known;
 use super::caller::Caller;
+use super::form::Day;
 use super::page::{At, Listed, Page, Path, Query};
 use super::problem::Problem;
-use super::said::Day;
 use crate::store::documents::{self, Filter};
 use crate::store::verification;
 

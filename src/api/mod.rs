@@ -48,7 +48,6 @@ mod rejections;
 mod reports;
 mod requests;
 mod run;
-mod said;
 mod stream;
 mod usage;
 mod voids;

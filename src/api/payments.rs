@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 use super::Api;
 use super::amount::Exact;
 use super::caller::Caller;
+use super::form::{Day, Reference};
 use super::invoices::{listed, seen};
 use super::page::{At, Body, Listed, Page, Path};
 use super::problem::Problem;
-use super::said::{Day, Reference};
 use crate::store::{documents, issue};
 
 /// A payment.

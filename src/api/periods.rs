@@ -12,9 +12,9 @@ use super::amount::Exact;
 use super::brands::known;
 use super::caller::Caller;
 use super::drafts::{self, Against, address, named};
+use super::form::{self, Day};
 use super::page::{At, Listed, Page, Path, Query};
 use super::problem::Problem;
-use super::said::{self, Day};
 use crate::store::billing_run;
 use crate::store::brands::Brand;
 use crate::store::documents::{self, InvoicedPeriod};
@@ -140,7 +140,7 @@ pub async fn list(
     if state.is_none_or(|state| state == "invoiced") && which.reason.is_none() {
         // An adjustment comes after all periods of its brand, so what it stands before is the next one's.
         let last = NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or_default();
-        let after = after.map(|(brand, period)| (brand, said::day(period).unwrap_or(last)));
+        let after = after.map(|(brand, period)| (brand, form::day(period).unwrap_or(last)));
         let day = which.day.map(|day| day.0);
         let found = documents::invoiced(&mut *snapshot, brand_no, day, after, at.rows()).await?;
         rows.extend(found.into_iter().map(EndedPeriod::invoiced));

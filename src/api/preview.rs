@@ -10,10 +10,10 @@ use super::Api;
 use super::amount::Exact;
 use super::brands::known;
 use super::caller::Caller;
+use super::form::Day;
 use super::lines::{ChargeLine, TaxShare};
 use super::page::{Path, Query};
 use super::problem::{Kind, Problem};
-use super::said::Day;
 use crate::store::preview::{self, Case, Known, Shown, Wanted, When};
 
 /// What is previewed.

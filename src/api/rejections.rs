@@ -8,10 +8,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::caller::Caller;
-use super::form::Reason;
+use super::form::{Because, Reason};
 use super::page::{At, Body, Listed, Page, Path, Query};
 use super::problem::Problem;
-use super::requests::{self, Because, Pages, Request, Requests};
+use super::requests::{self, Pages, Request, Requests};
 use crate::store::rejections::{self, Filter};
 use crate::store::requests::Ask;
 
@@ -175,10 +175,8 @@ pub async fn retry_all(
 ) -> Result<Response, Problem> {
     let Retry { numbers, reason, brand, all } = which;
     let pages = meant(&api, &caller, numbers, reason, brand, all).await?;
-    let count = pages.iter().map(Vec::len).sum();
-    let asks: Vec<Ask> =
-        pages.into_iter().map(|numbers| Ask::RetryRejections { numbers }).collect();
-    requests::carry_out_all(&api, &caller, count, &asks).await
+    let ask = |numbers| Ask::RetryRejections { numbers };
+    requests::carry_out_all(&api, &caller, pages, ask).await
 }
 
 /// Gives rejections up. It is answered with the requests that the engine was given: 200 if it has carried
@@ -195,10 +193,8 @@ pub async fn dismiss_all(
 ) -> Result<Response, Problem> {
     let DismissRejections { numbers, reason, brand, all, because } = which;
     let pages = meant(&api, &caller, numbers, reason, brand, all).await?;
-    let count = pages.iter().map(Vec::len).sum();
     let ask = |numbers| Ask::DismissRejections { numbers, reason: because.0.clone() };
-    let asks: Vec<Ask> = pages.into_iter().map(ask).collect();
-    requests::carry_out_all(&api, &caller, count, &asks).await
+    requests::carry_out_all(&api, &caller, pages, ask).await
 }
 
 /// Reads the event of a rejection again, and counts it if it can be counted now. That it could not is told

@@ -9,12 +9,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
 use super::caller::Caller;
-use super::form::Reason;
 use super::page::Path;
 use super::problem::{Fault, Kind, Problem};
 use crate::store::requests::{self, Ask, Record};
@@ -71,16 +70,6 @@ pub struct Requests {
     data: Vec<Request>,
 }
 
-/// Why something is done.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = WithReason)]
-pub struct Because {
-    /// Why, for the record.
-    #[schema(value_type = String, example = "a test of the bus", min_length = 1, max_length = 1000)]
-    pub because: Reason,
-}
-
 /// A request, as it stands now.
 #[utoipa::path(get, path = "/v1/requests/{request_no}", tag = "exceptions",
     params(("request_no" = i64, Path, description = "Its number", example = 17)),
@@ -119,10 +108,12 @@ pub async fn carry_out(api: &Api, caller: &Caller, ask: Ask) -> Result<Response,
 pub async fn carry_out_all(
     api: &Api,
     caller: &Caller,
-    meant: usize,
-    asks: &[Ask],
+    pages: Vec<Vec<i64>>,
+    ask: impl Fn(Vec<i64>) -> Ask,
 ) -> Result<Response, Problem> {
-    let records = answered(api, caller, asks).await?;
+    let meant = pages.iter().map(Vec::len).sum();
+    let asks: Vec<Ask> = pages.into_iter().map(ask).collect();
+    let records = answered(api, caller, &asks).await?;
     if records.iter().all(|record| record.state == "refused") {
         return Err(refused(&records));
     }

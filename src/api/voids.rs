@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use super::Api;
 use super::brands::known;
 use super::caller::Caller;
-use super::form::Reason;
+use super::form::{Because, Reason};
 use super::page::{Body, Path};
 use super::problem::Problem;
-use super::requests::{self, Because, Request};
+use super::requests::{self, Request};
 use crate::store::corrections::VOIDS_MAX;
 use crate::store::requests::Ask;
 

@@ -13,10 +13,9 @@ use super::amount::Exact;
 use super::assignments::Of;
 use super::brands::known;
 use super::caller::{Caller, no_brand};
-use super::form::{Day, Reason};
+use super::form::{Because, Day, Reason};
 use super::page::{Body, Path, Query};
 use super::problem::Problem;
-use super::requests::Because;
 use crate::store::assignments::Refused;
 use crate::store::{unassigned, waivers};
 

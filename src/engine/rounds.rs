@@ -23,29 +23,44 @@ pub(super) async fn audits(parts: Arc<Parts>) {
     let Some(every) = parts.config.audit_every else { return watch_last(&parts, LOOK_EVERY).await };
     // A shorter interval is looked at more often, so that it is kept.
     let look_every = LOOK_EVERY.min(every);
-    let mut due_since: Option<Instant> = None;
+    let mut due = Due::default();
     loop {
         if parts.fence.borrow().is_some() {
             let is_due = match show_last(&parts).await {
                 Ok(last) => last.is_none_or(|last| last.age_s >= every.as_secs_f64()),
                 Err(_) => false,
             };
-            let due_for = is_due.then(|| due_since.get_or_insert_with(Instant::now).elapsed());
             let backlog = parts.backlog.load(Ordering::Relaxed);
-            if due_for.is_some_and(|due_for| may_begin(due_for, backlog)) {
-                due_since = None;
-                if let Err(error) = run(&parts).await {
-                    tracing::warn!(error = %chain(&error), "the audit could not be run; it is tried again");
-                }
+            let begins = due.begins(is_due, backlog, Instant::now());
+            if begins && let Err(error) = run(&parts).await {
+                tracing::warn!(error = %chain(&error), "the audit could not be run; it is tried again");
             }
         }
         tokio::time::sleep(look_every).await;
     }
 }
 
-/// Whether an audit that has been due for so long may begin.
-fn may_begin(due_for: Duration, backlog: i64) -> bool {
-    backlog <= BACKLOG_MAX || due_for > WAIT_MAX
+/// Since when an audit is due.
+#[derive(Default)]
+struct Due {
+    since: Option<Instant>,
+}
+
+impl Due {
+    /// Whether an audit begins now.
+    fn begins(&mut self, is_due: bool, backlog: i64, now: Instant) -> bool {
+        if !is_due {
+            // One by hand, or by another engine, came between.
+            self.since = None;
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        let begins = backlog <= BACKLOG_MAX || now - since > WAIT_MAX;
+        if begins {
+            self.since = None;
+        }
+        begins
+    }
 }
 
 async fn watch_last(parts: &Parts, every: Duration) {
@@ -115,11 +130,17 @@ mod tests {
 
     #[test]
     fn an_audit_waits_for_the_end_of_a_backlog_but_not_for_ever() {
-        let begins = |due_for_s, backlog| may_begin(Duration::from_secs(due_for_s), backlog);
-        assert!(begins(0, 0));
-        assert!(begins(0, 100_000));
-        assert!(!begins(0, 100_001));
-        assert!(!begins(3_600, i64::MAX), "nobody has looked yet");
-        assert!(begins(3_601, 100_001));
+        let start = Instant::now();
+        let mut due = Due::default();
+        let mut begins =
+            |at_s, is_due, backlog| due.begins(is_due, backlog, start + Duration::from_secs(at_s));
+        assert!(!begins(0, false, 0), "none is due");
+        assert!(begins(10, true, 100_000));
+        assert!(!begins(20, true, i64::MAX), "nobody has looked yet");
+        assert!(!begins(3_620, true, 100_001));
+        assert!(begins(3_621, true, 100_001), "it has waited for an hour");
+        assert!(!begins(3_630, true, 100_001), "it waits anew");
+        assert!(!begins(3_640, false, 100_001), "one by hand came between");
+        assert!(!begins(9_000, true, 100_001), "and so the waiting begins anew");
     }
 }

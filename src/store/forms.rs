@@ -5,6 +5,8 @@ use chrono::{Datelike, NaiveDate};
 
 /// Longest reason, in characters.
 pub const REASON_CHARS_MAX: usize = 1_000;
+/// Longest reference of a payment, in characters.
+pub const REFERENCE_CHARS_MAX: usize = 200;
 /// Longest name of a brand, in characters.
 pub const DISPLAY_NAME_CHARS_MAX: usize = 200;
 
@@ -32,6 +34,17 @@ pub fn reason(text: &str) -> Result<String, String> {
     }
 }
 
+/// What names a payment at the bank, without the spaces around it: 1 to 200 characters.
+///
+/// # Errors
+/// What is wrong, for the person who wrote it.
+pub fn reference(text: &str) -> Result<String, String> {
+    match text.trim().chars().count() {
+        1..=REFERENCE_CHARS_MAX => storable(text.trim()),
+        count => Err(format!("a reference has 1 to {REFERENCE_CHARS_MAX} characters, not {count}")),
+    }
+}
+
 /// What people call a brand: 1 to 200 characters.
 ///
 /// # Errors
@@ -43,9 +56,12 @@ pub fn display_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// PostgreSQL keeps every character but one.
+/// One line, since it stands in tables and on documents.
 fn storable(text: &str) -> Result<String, String> {
-    if text.contains('\0') { Err("it has a NUL character".to_owned()) } else { Ok(text.to_owned()) }
+    if text.contains(char::is_control) {
+        return Err("it has a control character".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -68,10 +84,14 @@ mod tests {
     #[test]
     fn a_reason_says_something_and_not_too_much() {
         assert_eq!(reason("  moved house "), Ok("moved house".to_owned()));
-        for bad in ["", "  ", "a\0b", &"x".repeat(REASON_CHARS_MAX + 1)] {
+        for bad in ["", "  ", "a\0b", "a\nb", &"x".repeat(REASON_CHARS_MAX + 1)] {
             assert!(reason(bad).is_err(), "{bad:?}");
         }
         assert!(display_name(&"ä".repeat(DISPLAY_NAME_CHARS_MAX)).is_ok());
         assert!(display_name("").is_err());
+        assert_eq!(reference(" 4711 "), Ok("4711".to_owned()));
+        for bad in ["", "a\tb", &"x".repeat(REFERENCE_CHARS_MAX + 1)] {
+            assert!(reference(bad).is_err(), "{bad:?}");
+        }
     }
 }
