@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use prooftally::config::Config;
 use prooftally::engine::{self, Engine};
 use prooftally::store::usage::{Dimension, Query};
-use prooftally::store::{Store, conservation, cursor, sealing, segments, usage};
+use prooftally::store::{Store, conservation, cursor, sealing, segments, usage, usage_fold};
 use prooftally::workload::{Truth, UsageRow};
 use sqlx::PgConnection;
 
@@ -26,7 +26,7 @@ pub async fn run(order: &Order) -> anyhow::Result<Outcome> {
     let before = cursor::read(&mut connection).await?.sequence;
     let (mut begun, mut position) = (None, before);
     let mut first_commit_seconds = 0.0;
-    while position < last || !is_sealed(&mut connection).await? {
+    while position < last || !is_done(&mut connection).await? {
         tokio::select! {
             () = engine.failed() => anyhow::bail!("the engine has ended"),
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -43,9 +43,13 @@ pub async fn run(order: &Order) -> anyhow::Result<Outcome> {
     Ok(Outcome { first_commit_seconds, ..outcome })
 }
 
-/// True if every full segment is sealed: a rate without that work would not last.
-async fn is_sealed(connection: &mut PgConnection) -> anyhow::Result<bool> {
+/// True if usage has all that is counted, and every full segment is sealed: a rate without that work would
+/// not last.
+async fn is_done(connection: &mut PgConnection) -> anyhow::Result<bool> {
     let cursor = cursor::read(&mut *connection).await?;
+    if usage_fold::last_entry(&mut *connection).await? < cursor.entry {
+        return Ok(false);
+    }
     let full = segments::full(cursor.entry, cursor.segment_entries.unwrap_or(i64::MAX));
     Ok(sealing::sealed_count(connection).await? == full)
 }

@@ -11,6 +11,7 @@ use super::directory::Directory;
 use super::flight::Complete;
 use super::keys::{Counted, Keys};
 use super::outcome::{self, Outcome};
+use super::usage_keeper::is_backlog;
 use crate::store::commit::{
     Commit, DispositionOf, NewConflict, NewDisposition, NewFailures, NewParked, NewRejection,
     UsageDelta,
@@ -115,6 +116,7 @@ impl<'a> Assembly<'a> {
             stored_at,
             entry: basis.entry,
             rows,
+            folds_usage: !is_backlog(chunk.waiting),
             gaps: chunk.gaps.clone(),
             gap_ends: chunk.gap_ends,
             ..Commit::default()
@@ -308,7 +310,6 @@ impl<'a> Assembly<'a> {
     }
 
     fn finish(mut self) -> Result<Assembled, DoesNotTile> {
-        UsageDelta::merge(&mut self.commit.usage);
         self.commit.rows.extend_from_slice(&copy::TRAILER);
         if !matches!(self.chunk.source, Source::Stream { .. }) {
             self.finish_later();

@@ -136,6 +136,8 @@ pub struct Chunk {
     pub gap_ends: Option<DateTime<Utc>>,
     /// Where to send the acknowledgement of the last message.
     pub ack: Option<async_nats::Subject>,
+    /// Messages that the bus had still to send when it sent the chunk's last one.
+    pub waiting: u64,
     /// Payload and store time of each candidate, for conflicts.
     originals: Vec<(Bytes, DateTime<Utc>)>,
     rows: Vec<u8>,
@@ -236,6 +238,7 @@ impl ChunkBuilder {
                 gaps: Vec::new(),
                 gap_ends: None,
                 ack: None,
+                waiting: 0,
                 originals: Vec::new(),
                 rows: Vec::new(),
                 row_ends: Vec::new(),
@@ -317,6 +320,11 @@ impl ChunkBuilder {
 
     pub fn fail(&mut self, failure: FailureKey) {
         *self.chunk.failures.entry(failure).or_default() += 1;
+    }
+
+    /// So many messages wait behind the chunk.
+    pub fn waiting(&mut self, messages: u64) {
+        self.chunk.waiting = messages;
     }
 
     pub fn finish(mut self, source: Source, ack: Option<async_nats::Subject>) -> Chunk {

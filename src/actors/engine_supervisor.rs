@@ -34,6 +34,7 @@ pub struct Metering {
     pub intake: Beside,
     pub stop_intake: tokio::sync::watch::Sender<bool>,
     pub sealer: Beside,
+    pub usage_keeper: Beside,
     /// Keeps the lock that makes this the only engine.
     pub lock: KeptLock,
 }
@@ -50,7 +51,7 @@ pub enum EngineMsg {
     Started(anyhow::Result<Metering>),
     /// The billing actor has ended and begins again.
     StartBiller,
-    /// The intake or the sealer of this ledger ended without being told to.
+    /// The intake, the sealer or the usage keeper of this ledger ended without being told to.
     Failed {
         ledger: ActorId,
         why: String,
@@ -168,7 +169,8 @@ impl EngineState {
         let actors = [metering.brands.get_status(), metering.ledger.get_status()];
         let has_failed = actors.iter().any(|status| *status >= ActorStatus::Stopping)
             || metering.intake.is_finished()
-            || metering.sealer.is_finished();
+            || metering.sealer.is_finished()
+            || metering.usage_keeper.is_finished();
         self.metering = Some(metering);
         if has_failed {
             return self.failed(me, "a part of it failed at once").await;
@@ -245,6 +247,7 @@ impl EngineState {
         let Some(metering) = self.metering.take() else { return };
         drop(metering.intake);
         drop(metering.sealer);
+        drop(metering.usage_keeper);
         metering.brands.get_cell().kill();
         metering.ledger.get_cell().kill();
         for actor in [metering.brands.get_cell(), metering.ledger.get_cell()] {
@@ -269,6 +272,7 @@ impl EngineState {
         metering.flight.idle().await;
         metering.brands.get_cell().stop(None);
         let _ = metering.ledger.get_cell().drain_and_wait(None).await;
+        drop(metering.usage_keeper);
         drop(metering.lock);
     }
 

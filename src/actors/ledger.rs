@@ -21,6 +21,7 @@ use super::directory::Directory;
 use super::flight::{Complete, Flight};
 use super::keys::Keys;
 use super::refusals::Refusals;
+use super::usage_keeper::Progress;
 use crate::failpoint;
 use crate::store::backoff::Backoff;
 use crate::store::commit::{Commit, Settlement, UsageDelta, Writer};
@@ -65,6 +66,8 @@ pub struct LedgerArguments {
     pub bus: async_nats::Client,
     /// Told of each commit, for the witness on the bus.
     pub committed: watch::Sender<Option<Place>>,
+    /// Told of each commit, for the usage keeper.
+    pub progress: watch::Sender<Progress>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub refusals: Refusals,
@@ -76,6 +79,8 @@ const COUNTERS_MAX: usize = 500_000;
 pub struct LedgerState {
     arguments: LedgerArguments,
     writer: Writer,
+    /// Messages that waited behind the last chunk.
+    waiting: u64,
     /// Sealed segments whose keys are still in the map, with the last chunk that may need them.
     sealed: Vec<(i64, ChunkNo)>,
     /// Segments below this one have their partition.
@@ -101,6 +106,7 @@ impl Actor for LedgerActor {
         Ok(LedgerState {
             arguments,
             writer,
+            waiting: 0,
             sealed: Vec::new(),
             segments_until: 0,
             usage: HashMap::new(),
@@ -166,6 +172,7 @@ impl LedgerState {
                 },
             )?;
             self.make_segments(assembled.commit.entry).await?;
+            self.waiting = complete.chunk.waiting;
             if let Err(error) = self.commit(&assembled.commit).await {
                 self.refused(&complete.chunk, &assembled.commit, &error).await;
                 return Err(error.into());
@@ -217,17 +224,17 @@ impl LedgerState {
     async fn commit(&mut self, commit: &Commit) -> Result<(), store::Error> {
         let started = Instant::now();
         let mut wait = Backoff::default();
-        loop {
+        let usage_entry = loop {
             failpoint::at(|| format!("commit {:?}", self.arguments.cursor.stream));
             let late = self.tell_when_late();
             let outcome = self.writer.commit(commit).await;
             late.abort();
             match outcome {
-                Ok(()) => break,
+                Ok(seen) => break seen,
                 Err(store::Error::Unavailable(error)) => self.away(&error, &mut wait).await,
                 Err(error) => return Err(error),
             }
-        }
+        };
         self.arguments.health.well(Component::Database);
         self.arguments.metrics.committed(started.elapsed(), commit);
         if commit.totals.positions() > commit.totals.rejected {
@@ -238,7 +245,17 @@ impl LedgerState {
         cursor.entry = commit.entry;
         cursor.chunk = commit.chunk;
         self.arguments.committed.send_replace(Some(cursor.place()));
+        self.tell_progress(usage_entry);
         Ok(())
+    }
+
+    fn tell_progress(&self, usage_entry: Option<i64>) {
+        let (entry, waiting) = (self.arguments.cursor.entry, self.waiting);
+        self.arguments.progress.send_modify(|now| {
+            let usage_entry = now.usage_entry.max(usage_entry.unwrap_or(0));
+            self.arguments.metrics.usage_behind(entry - usage_entry);
+            *now = Progress { entry, usage_entry, waiting };
+        });
     }
 
     /// Leaves word for the next life if the database refuses the chunk for a lasting reason. That was no

@@ -4,12 +4,14 @@
 //! EngineSupervisor            ends the process when its restart budget is spent
 //! ├── BrandSupervisor         restarts one brand at a time
 //! │   └── BrandActor …        one per active brand
-//! └── LedgerActor             the one commit, then keys, acknowledgement, release; the sealer beside it
+//! └── LedgerActor             the one commit, then keys, acknowledgement, release; beside it the sealer
+//!                             and the usage keeper
 //! ```
 //!
 //! Read in this order: [`chunk`], [`brand`], [`flight`], [`assembly`], [`ledger`]; then who keeps them
 //! alive: [`brand_supervisor`], [`engine_supervisor`], [`restart`]. What was counted before is in [`keys`]
 //! and, once its segment is sealed by the [`sealer`], behind a [`filter`] of the [`archive`].
+//! Usage that commits leave behind is brought after them by the [`usage_keeper`].
 
 pub mod archive;
 pub mod assembly;
@@ -27,3 +29,4 @@ mod outcome;
 pub mod refusals;
 pub mod restart;
 pub mod sealer;
+pub mod usage_keeper;

@@ -306,6 +306,7 @@ impl Intake {
             last = sequence;
             stored_at = Some(delivery.stored_at);
             ack = Some(delivery.reply.clone());
+            builder.waiting(delivery.pending);
         }
         self.caution = Some(self.caution().at(last));
         proof::tell(builder.gaps());

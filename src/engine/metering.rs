@@ -14,15 +14,16 @@ use crate::actors::directory::Directory;
 use crate::actors::engine_supervisor::{EngineMsg, Metering};
 use crate::actors::flight::Flight;
 use crate::actors::keys::Keys;
-use crate::actors::ledger::{LedgerActor, LedgerArguments};
+use crate::actors::ledger::{LedgerActor, LedgerArguments, LedgerMsg};
 use crate::actors::sealer::{self, Sealer};
+use crate::actors::usage_keeper::{Progress, UsageKeeper};
 use crate::bus::intake::Intake;
 use crate::bus::sorter::Sorter;
 use crate::bus::streams;
 use crate::store::backoff::Backoff;
 use crate::store::cursor::Cursor;
 use crate::store::lock::{EngineLock, KeptLock};
-use crate::store::{self, Store, brands, corrections, cursor, keys, sealing, segments};
+use crate::store::{self, Store, brands, corrections, cursor, keys, sealing, segments, usage_fold};
 use crate::telemetry::health::Component;
 
 /// What a life finds in the database.
@@ -32,6 +33,7 @@ struct Opened {
     directory: Arc<Directory>,
     keys: Keys,
     archive: Archive,
+    progress: Progress,
 }
 
 /// Begins a life: waits for database, bus and lock for as long as it takes, and then starts the actors
@@ -40,7 +42,7 @@ struct Opened {
 /// # Errors
 /// If the database refuses, or was metered from another stream.
 pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Result<Metering> {
-    let Opened { lock, cursor, directory, keys, archive } = open(&parts).await?;
+    let Opened { lock, cursor, directory, keys, archive, progress } = open(&parts).await?;
     let flight = Flight::new(cursor.chunk + 1);
     parts.flight.send_replace(Some(flight.clone()));
     parts.fence.send_replace(Some(cursor.fence));
@@ -58,6 +60,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
     let (brands, _) =
         BrandSupervisor::spawn_linked(None, BrandSupervisor, brands, root.get_cell()).await?;
     let fence = cursor.fence;
+    let progress = watch::Sender::new(progress);
     let ledger = LedgerArguments {
         store: parts.store.clone(),
         cursor,
@@ -67,21 +70,17 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         flight: flight.clone(),
         bus: parts.bus.client.clone(),
         committed: parts.committed.clone(),
+        progress: progress.clone(),
         metrics: Arc::clone(&parts.metrics),
         health: Arc::clone(&parts.health),
         refusals: parts.refusals.clone(),
     };
     let (ledger, _) = LedgerActor::spawn_linked(None, LedgerActor, ledger, root.get_cell()).await?;
     flight.connect(brands.clone(), ledger.clone());
-    let sealer = Sealer {
-        store: parts.store.clone(),
-        fence,
-        archive: archive.clone(),
-        ledger: ledger.clone(),
-        metrics: Arc::clone(&parts.metrics),
-        health: Arc::clone(&parts.health),
-    };
     let id = ledger.get_id();
+    let usage_keeper = UsageKeeper { store: parts.store.clone(), progress: progress.subscribe() };
+    let usage_keeper = Beside::start("usage keeper", usage_keeper.run(), id, root.clone());
+    let sealer = sealer_of(&parts, fence, &archive, &ledger);
     let sealer = Beside::start("sealer", sealer.run(), id, root.clone());
     let (stop_intake, stop) = watch::channel(false);
     let intake = Intake {
@@ -107,7 +106,18 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         refusals: parts.refusals.clone(),
     };
     let intake = Beside::start("intake", intake.run(), id, root);
-    Ok(Metering { brands, ledger, flight, intake, stop_intake, sealer, lock })
+    Ok(Metering { brands, ledger, flight, intake, stop_intake, sealer, usage_keeper, lock })
+}
+
+fn sealer_of(parts: &Parts, fence: i64, archive: &Archive, ledger: &ActorRef<LedgerMsg>) -> Sealer {
+    Sealer {
+        store: parts.store.clone(),
+        fence,
+        archive: archive.clone(),
+        ledger: ledger.clone(),
+        metrics: Arc::clone(&parts.metrics),
+        health: Arc::clone(&parts.health),
+    }
 }
 
 /// From the lock to the keys.
@@ -148,7 +158,9 @@ async fn open(parts: &Parts) -> anyhow::Result<Opened> {
         elapsed_ms = started.elapsed().as_millis(),
         "the ledger is loaded"
     );
-    Ok(Opened { lock, cursor, directory, keys, archive })
+    let usage_entry = patiently(parts, || usage_fold::last_entry(&store.pool)).await?;
+    let progress = Progress { entry: cursor.entry, usage_entry, waiting: 0 };
+    Ok(Opened { lock, cursor, directory, keys, archive, progress })
 }
 
 /// Does `work` again for as long as the database is away.

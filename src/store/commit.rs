@@ -12,7 +12,7 @@ use sqlx::{Connection, PgTransaction};
 
 use super::cursor::{self, Totals};
 use super::gaps::{Acceptance, NewGap};
-use super::{Error, Store};
+use super::{Error, Store, usage_fold};
 
 /// All that a chunk changes.
 #[derive(Debug, Default)]
@@ -30,6 +30,9 @@ pub struct Commit {
     /// Ledger rows as a whole binary COPY, from header to trailer; see [`LEDGER_COLUMNS`].
     pub rows: Vec<u8>,
     pub row_count: u64,
+    /// Whether usage is to have the chunk's receipts at once; otherwise they follow.
+    pub folds_usage: bool,
+    /// What the chunk adds to usage. Its receipts are added from the ledger, its duplicates from here.
     pub usage: Vec<UsageDelta>,
     pub dispositions: Vec<NewDisposition>,
     pub rejections: Vec<NewRejection>,
@@ -181,12 +184,13 @@ impl Writer {
         Self { store, connection: None }
     }
 
-    /// Commits `commit`, or finds that an earlier attempt did.
+    /// Commits `commit`, or finds that an earlier attempt did. Returns the last entry that usage then
+    /// has, if it is known.
     ///
     /// # Errors
     /// [`Error::Unavailable`]: try the same commit again. [`Error::Stale`]: another engine writes.
     /// [`Error::Refused`]: PostgreSQL will not take this chunk as it is.
-    pub async fn commit(&mut self, commit: &Commit) -> Result<(), Error> {
+    pub async fn commit(&mut self, commit: &Commit) -> Result<Option<i64>, Error> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.store.connect_to_write().await?,
@@ -198,9 +202,9 @@ impl Writer {
             (connection, outcome)
         };
         match tokio::time::timeout(self.store.commit_timeout, attempt).await {
-            Ok((connection, Ok(()))) => {
+            Ok((connection, Ok(usage_entry))) => {
                 self.connection = Some(connection);
-                Ok(())
+                Ok(usage_entry)
             }
             Ok((_, Err(error))) => Err(error),
             Err(_) => Err(timed_out(self.store.commit_timeout)),
@@ -213,18 +217,21 @@ fn timed_out(after: Duration) -> Error {
     Error::Unavailable(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text)))
 }
 
-async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<(), Error> {
+async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<Option<i64>, Error> {
     let mut transaction = connection.begin().await?;
     if !move_cursor(&mut transaction, commit).await? {
         transaction.rollback().await?;
-        return look_up(connection, commit).await;
+        look_up(connection, commit).await?;
+        return Ok(Some(usage_fold::last_entry(connection).await?));
     }
     if commit.row_count > 0 {
         copy_in(&mut transaction, COPY_LEDGER, &commit.rows, commit.row_count).await?;
     }
-    if !commit.usage.is_empty() {
-        add_usage(&mut transaction, commit).await?;
+    let mut usage_entry = None;
+    if commit.folds_usage {
+        usage_entry = usage_fold::try_add_up_to(&mut transaction, commit.entry).await?;
     }
+    add_duplicates(&mut transaction, &commit.usage).await?;
     if !commit.dispositions.is_empty() {
         add_dispositions(&mut transaction, commit).await?;
     }
@@ -249,7 +256,7 @@ async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
         super::requests::answer(&mut *transaction, *request_no, "done", answer).await?;
     }
     transaction.commit().await?;
-    Ok(())
+    Ok(usage_entry)
 }
 
 /// The compare-and-set. False if the cursor is not where this chunk begins.
@@ -317,28 +324,30 @@ async fn copy_in(
     Ok(())
 }
 
-/// The deltas are merged, so sorted by key: two writers could never lock rows in opposite orders.
-async fn add_usage(transaction: &mut PgTransaction<'_>, commit: &Commit) -> Result<(), Error> {
-    let usage = &commit.usage;
+/// Tallies the chunk's duplicates, in the order of the key as all who write usage do.
+async fn add_duplicates(
+    transaction: &mut PgTransaction<'_>,
+    usage: &[UsageDelta],
+) -> Result<(), Error> {
+    let mut usage: Vec<_> = usage.iter().filter(|delta| delta.duplicates > 0).copied().collect();
+    if usage.is_empty() {
+        return Ok(());
+    }
+    UsageDelta::merge(&mut usage);
     sqlx::query(
         "insert into usage_day as u \
-            (brand_no, usage_day, predicate_no, result, receipts, duplicates, last_entry) \
-         select brand_no, usage_day, predicate_no, result, receipts, duplicates, \
-            case when receipts > 0 then $7 else 0 end \
-         from unnest($1::int[], $2::date[], $3::int[], $4::bool[], $5::bigint[], $6::bigint[]) \
-            as d (brand_no, usage_day, predicate_no, result, receipts, duplicates) \
+            (brand_no, usage_day, predicate_no, result, duplicates, last_entry) \
+         select brand_no, usage_day, predicate_no, result, duplicates, 0 \
+         from unnest($1::int[], $2::date[], $3::int[], $4::bool[], $5::bigint[]) \
+            as d (brand_no, usage_day, predicate_no, result, duplicates) \
          on conflict (brand_no, usage_day, predicate_no, result) do update set \
-            receipts = u.receipts + excluded.receipts, \
-            duplicates = u.duplicates + excluded.duplicates, \
-            last_entry = greatest(u.last_entry, excluded.last_entry)",
+            duplicates = u.duplicates + excluded.duplicates",
     )
     .bind(usage.iter().map(|delta| delta.brand_no).collect::<Vec<_>>())
     .bind(usage.iter().map(|delta| delta.usage_day).collect::<Vec<_>>())
     .bind(usage.iter().map(|delta| delta.predicate_no).collect::<Vec<_>>())
     .bind(usage.iter().map(|delta| delta.result).collect::<Vec<_>>())
-    .bind(usage.iter().map(|delta| delta.receipts).collect::<Vec<_>>())
     .bind(usage.iter().map(|delta| delta.duplicates).collect::<Vec<_>>())
-    .bind(commit.entry)
     .execute(&mut **transaction)
     .await?;
     Ok(())

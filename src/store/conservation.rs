@@ -5,7 +5,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::Error;
 use super::cursor::{self, Totals};
-use super::epochs;
+use super::{epochs, usage_fold};
 
 /// What the rows add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,11 @@ pub(super) async fn count_in(snapshot: &mut PgConnection) -> Result<Conservation
     )
     .fetch_one(&mut *snapshot)
     .await?;
+    let to_fold: i64 =
+        sqlx::query_scalar("select count(*) from ledger where entry > $1 and source <> 4")
+            .bind(usage_fold::last_entry(&mut *snapshot).await?)
+            .fetch_one(&mut *snapshot)
+            .await?;
     Ok(Conservation {
         positions: extents.iter().map(|of| of.sequence - of.began_after).sum(),
         rows: Totals {
@@ -101,7 +106,7 @@ pub(super) async fn count_in(snapshot: &mut PgConnection) -> Result<Conservation
             doubled,
         },
         cursor: cursor.totals,
-        usage,
+        usage: usage + to_fold,
         usage_voided,
         usage_duplicates,
     })

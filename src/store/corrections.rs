@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{Connection, PgConnection, PgExecutor, PgTransaction};
 
 use super::keys::CommittedKey;
-use super::{Error, repair, requests};
+use super::{Error, repair, requests, usage_fold};
 
 /// Most receipts that one request takes back, so that metering is not kept waiting for long.
 pub const VOIDS_MAX: usize = 5_000;
@@ -137,6 +137,8 @@ pub async fn carry_out(
         transaction.rollback().await?;
         return Ok(Corrected { entry, replaced, moved });
     }
+    // What is taken back or moved out must be in usage.
+    usage_fold::add_up_to(&mut transaction, entry).await?;
     let done = match work(&mut transaction, correction, entry).await {
         Ok(done) => done,
         Err(Refusal::Failed(error)) => return Err(error),
@@ -147,6 +149,7 @@ pub async fn carry_out(
         }
     };
     let entry = entry + done.voided + done.resolved;
+    usage_fold::add_up_to(&mut transaction, entry).await?;
     sqlx::query(
         "update cursor set entry = $1, voided = voided + $2, resolved = resolved + $3 \
          where fence = $4",
@@ -404,20 +407,6 @@ async fn count(
     .bind(&content.supplier)
     .bind(&content.product)
     .bind(of_entry)
-    .execute(&mut **transaction)
-    .await?;
-    sqlx::query(
-        "insert into usage_day as u \
-            (brand_no, usage_day, predicate_no, result, receipts, last_entry) \
-         values ($1, $2, $3, $4, 1, $5) \
-         on conflict (brand_no, usage_day, predicate_no, result) \
-         do update set receipts = u.receipts + 1, last_entry = excluded.last_entry",
-    )
-    .bind(content.brand_no)
-    .bind(content.usage_day)
-    .bind(content.predicate_no)
-    .bind(content.result.unwrap_or(true))
-    .bind(entry)
     .execute(&mut **transaction)
     .await?;
     Ok(())

@@ -89,7 +89,7 @@ pub async fn read(executor: impl PgExecutor<'_>) -> Result<Cursor, Error> {
 }
 
 /// Notes that the cursor had, at a moment, everything that the stream had. Only for the engine whose cursor
-/// it still is.
+/// it still is, and once usage has it all too, since periods end by this.
 ///
 /// # Errors
 /// If the database is away.
@@ -100,12 +100,14 @@ pub async fn note_caught_up(
 ) -> Result<(), Error> {
     sqlx::query(
         "update caught_up set at = greatest(at, $3), epoch = $2, sequence = $4 \
-         where exists (select from cursor where fence = $1 and epoch = $2)",
+         where exists (select from cursor where fence = $1 and epoch = $2) \
+            and exists (select from usage_fold where entry >= $5)",
     )
     .bind(cursor.fence)
     .bind(cursor.epoch)
     .bind(at)
     .bind(cursor.sequence)
+    .bind(cursor.entry)
     .execute(pool)
     .await?;
     Ok(())

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use futures_util::{Stream, TryStreamExt};
 use sqlx::{Connection, FromRow, PgConnection, PgExecutor, PgPool};
 
-use super::{Error, digests};
+use super::{Error, digests, usage_fold};
 
 /// What an entry says, as far as two events of one receipt must agree on it.
 #[derive(Clone, Debug, FromRow)]
@@ -207,13 +207,12 @@ pub async fn set_zone(
     zone: Tz,
 ) -> Result<Option<i64>, Error> {
     let mut transaction = connection.begin().await?;
-    let held = sqlx::query("select from cursor where fence = $1 for update")
-        .bind(fence)
-        .fetch_optional(&mut *transaction)
-        .await?;
-    if held.is_none() {
-        return Err(Error::Stale { fence });
-    }
+    let entry: Option<i64> =
+        sqlx::query_scalar("select entry from cursor where fence = $1 for update")
+            .bind(fence)
+            .fetch_optional(&mut *transaction)
+            .await?;
+    let entry = entry.ok_or(Error::Stale { fence })?;
     let has_documents: bool =
         sqlx::query_scalar("select exists (select from document where brand_no = $1)")
             .bind(brand_no)
@@ -227,6 +226,8 @@ pub async fn set_zone(
     }
     super::requests::act_for(&mut *transaction, request_no).await?;
     let moved = move_usage_days(&mut transaction, brand_no, zone).await?;
+    // Usage is built again from all entries of the brand, so none of them may be added to it later.
+    usage_fold::add_up_to(&mut transaction, entry).await?;
     rebuild_usage(&mut transaction, brand_no, zone).await?;
     sqlx::query("update brand set zone = $2 where brand_no = $1")
         .bind(brand_no)

@@ -56,6 +56,7 @@ pub mod unbilled;
 pub mod uniqueness;
 pub mod unpriced;
 pub mod usage;
+pub mod usage_fold;
 pub mod verification;
 pub mod waivers;
 

@@ -77,6 +77,7 @@ pub struct Metrics {
     lag_messages: Gauge,
     lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     chunks_in_flight: Gauge,
+    usage_behind: Gauge,
     brand_actors: Gauge,
     cursor: Gauge,
     segments: Family<SegmentLabels, Gauge>,
@@ -109,6 +110,7 @@ impl Metrics {
             lag_messages: Gauge::default(),
             lag_seconds: Gauge::default(),
             chunks_in_flight: Gauge::default(),
+            usage_behind: Gauge::default(),
             brand_actors: Gauge::default(),
             cursor: Gauge::default(),
             segments: Family::default(),
@@ -152,6 +154,8 @@ impl Metrics {
         registry.register_with_unit("lag", lag, Unit::Seconds, self.lag_seconds.clone());
         let chunks = "Chunks between intake and commit";
         registry.register("chunks_in_flight", chunks, self.chunks_in_flight.clone());
+        let behind = "Entries of the ledger that usage does not have yet";
+        registry.register("usage_behind_entries", behind, self.usage_behind.clone());
         let actors = "Brands that have an actor";
         registry.register("brand_actors", actors, self.brand_actors.clone());
         let cursor = "Last position of the stream that is committed";
@@ -292,6 +296,11 @@ impl Metrics {
     pub fn lag(&self, messages: i64, age: Duration) {
         self.lag_messages.set(messages);
         self.lag_seconds.set(age.as_secs_f64());
+    }
+
+    /// Usage lacks so many entries of the ledger.
+    pub fn usage_behind(&self, entries: i64) {
+        self.usage_behind.set(entries);
     }
 
     pub fn load(&self, chunks: usize, actors: usize) {

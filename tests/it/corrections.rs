@@ -195,7 +195,7 @@ async fn planted_doubles_are_named_and_repaired_with_a_record() {
          insert into ledger select 26, sequence, digest, verified_at, expires_at, epoch, brand_no, \
             predicate_no, usage_day, receipt_key, source, result, receipt_id, supplier, product \
             from ledger where entry = 3; \
-         update cursor set entry = 26, counted = 26; \
+         update cursor set entry = 26, counted = 26; update usage_fold set entry = 26; \
          update usage_day set receipts = receipts + 1",
     )
     .execute(world.pool())

@@ -23,4 +23,5 @@ mod replay;
 mod requests;
 mod segments;
 mod tidy;
+mod usage_follows;
 mod workload;

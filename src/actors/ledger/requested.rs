@@ -42,6 +42,7 @@ impl LedgerState {
         self.arguments.cursor.entry = corrected.entry;
         self.arguments.archive.committed(corrected.entry);
         self.arguments.committed.send_replace(Some(self.arguments.cursor.place()));
+        self.tell_progress(Some(corrected.entry));
         for Moved { entry, first } in corrected.moved {
             self.arguments.keys.remove(first.brand_no, first.key, entry);
             // A sealed segment's receipts are behind its filter.

@@ -210,13 +210,14 @@ pub(super) async fn duplicates(connection: &mut PgConnection) -> Result<Vec<Stri
         .collect())
 }
 
-/// Usage rows are the ledger summed up.
+/// Usage rows are the ledger summed up, as far as it was added to them.
 pub(super) async fn usage(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
     let differences: Vec<(String, String, i64, i64)> = sqlx::query_as(
         "with counted as ( \
             select brand_no, usage_day, predicate_no, coalesce(result, true) as result, \
                 count(*) filter (where source <> 4) as receipts, \
-                count(*) filter (where source = 4) as voided from ledger group by 1, 2, 3, 4) \
+                count(*) filter (where source = 4) as voided from ledger \
+            where entry <= (select entry from usage_fold) group by 1, 2, 3, 4) \
          select coalesce(b.brand_id, 'a brand without a row, ' || brand_no), \
             format('%s %s@%s %s', usage_day, p.name, p.version, result), \
             coalesce(u.receipts - u.voided, 0), coalesce(c.receipts - c.voided, 0) \

@@ -19,7 +19,7 @@ use crate::store::brands::{self, Brand};
 use crate::store::catalog::{self, Catalog};
 use crate::store::period_usage::{self, Row as UsageRow};
 use crate::store::unassigned::{self, Unassigned};
-use crate::store::{Error, assignments, audit_runs, cursor, profiles, uniqueness};
+use crate::store::{Error, assignments, audit_runs, profiles, uniqueness, usage_fold};
 
 /// Everything that drafts and the gate are computed from, but usage.
 pub struct Known {
@@ -101,7 +101,7 @@ impl Known {
         brands.retain(|brand| brand_no.is_none_or(|only| brand.no == only));
         brands.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
         let catalog = catalog::read(&mut *snapshot).await?;
-        let cutoff = cursor::read(&mut *snapshot).await?.entry;
+        let cutoff = usage_fold::last_entry(&mut *snapshot).await?;
         let (gaps, stream_confirmed) = gaps(snapshot).await?;
         let caught_up: Option<DateTime<Utc>> =
             sqlx::query_scalar("select nullif(at, '-infinity') from caught_up")

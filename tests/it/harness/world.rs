@@ -12,7 +12,7 @@ use prooftally::config::Config;
 use prooftally::engine::{self, Engine};
 use prooftally::local::{Binaries, Nats, NatsOptions, Postgres, PostgresOptions};
 use prooftally::store::usage::{self, Dimension, Query};
-use prooftally::store::{Store, conservation, cursor, rejections};
+use prooftally::store::{Store, conservation, cursor, rejections, usage_fold};
 use prooftally::workload::{FailedRow, Generator, Kind, Spec, Totals, Truth, UsageRow};
 use sqlx::PgPool;
 
@@ -212,7 +212,7 @@ impl World {
         wait_for(&what, async || (self.position().await >= position).then_some(())).await;
     }
 
-    /// Waits until everything in the stream is metered.
+    /// Waits until everything in the stream is metered, and usage has it.
     pub async fn wait_until_metered(&self) {
         let name = self.config.nats.stream.clone();
         let last = wait_for("the stream answers", async || {
@@ -221,6 +221,11 @@ impl World {
         })
         .await;
         self.wait_for_position(last).await;
+        wait_for("usage has what is counted", async || {
+            let usage_entry = usage_fold::last_entry(self.pool()).await.ok()?;
+            (usage_entry >= cursor::read(self.pool()).await.ok()?.entry).then_some(())
+        })
+        .await;
     }
 
     /// Asserts that the database says what `truth` says, and that everything is conserved.
