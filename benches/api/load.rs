@@ -52,7 +52,7 @@ impl Load {
     ) -> anyhow::Result<Found> {
         let rate = max * self.percent / 100;
         let count = rate * questions::length(options).as_secs();
-        let subjects = Subjects::draw(&world.store, options, self.percent).await?;
+        let subjects = Subjects::draw(&world.store, world.billed, options, self.percent).await?;
         let asked = subjects.questions(options)?;
         let (address, key) = (engine.address, world.key().await?);
         let me = std::process::id();

@@ -20,6 +20,8 @@ mod report;
 mod terms;
 mod world;
 
+use std::path::PathBuf;
+
 use clap::Parser;
 use prooftally::config::Config;
 
@@ -56,6 +58,9 @@ struct Options {
     /// Entries in a segment of the ledger
     #[arg(long, default_value_t = Config::default().ledger.segment_entries)]
     segment: i64,
+    /// Keep the servers' data in this new folder, to look at it afterwards (`prooftally local up --data`)
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -74,14 +79,14 @@ fn main() -> anyhow::Result<()> {
 
 async fn measure(options: &Options) -> anyhow::Result<()> {
     let mut world = World::new(options).await?;
-    let filled = world.fill(options.receipts).await?;
-    eprintln!("{} receipts, {filled:.0} a second while they were published", options.receipts);
+    let filled = world.fill().await?;
+    eprintln!("{} receipts, {filled:.0} events/s while they were published", world.billed);
     let invoices = world.issue().await?;
     eprintln!("{invoices} invoices");
     let (mut engine, drained) = world.drain(options.drain).await?;
     eprintln!("{drained:.0} events/s when they are there already");
     let max = options.max.unwrap_or(drained as u64);
-    let mut report = Report::new(options, invoices, filled, drained, max);
+    let mut report = Report::new(options, &world, invoices, [filled, drained], max);
     for load in [Load::IDLE, Load::HALF, Load::NINETY] {
         report.add(load.measure(&mut world, &mut engine, options, max).await?);
     }

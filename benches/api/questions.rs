@@ -92,14 +92,19 @@ struct Drawn {
 }
 
 impl Subjects {
-    /// Draws them by `seed`.
-    pub async fn draw(store: &Store, options: &Options, seed: u64) -> anyhow::Result<Self> {
+    /// Draws them by `seed`; what is billed are the entries up to `billed`.
+    pub async fn draw(
+        store: &Store,
+        billed: i64,
+        options: &Options,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
         let count = u64::from(options.requests) * length(options).as_secs();
         let mut draws = Pcg64Mcg::new(u128::from(seed));
         let entries: i64 =
             sqlx::query_scalar("select entry from cursor").fetch_one(&store.pool).await?;
-        let billed = entries_of(store, &mut draws, count, options.receipts).await?;
-        let counted = entries_of(store, &mut draws, count, u64::try_from(entries)?).await?;
+        let billed = entries_of(store, &mut draws, count, billed).await?;
+        let counted = entries_of(store, &mut draws, count, entries).await?;
         let invoices: Vec<(String, String, Vec<i32>)> = sqlx::query_as(
             "select b.brand_id, coalesce(d.number, d.document_no::text), \
                 array(select line from document_line l \
@@ -180,8 +185,9 @@ async fn entries_of(
     store: &Store,
     draws: &mut Pcg64Mcg,
     count: u64,
-    last: u64,
+    last: i64,
 ) -> anyhow::Result<Vec<Drawn>> {
+    let last = u64::try_from(last)?;
     let wanted: Vec<i64> =
         (0..count).map(|_| (1 + draws.next_u64() % last).cast_signed()).collect();
     let found: Vec<Drawn> = sqlx::query_as(

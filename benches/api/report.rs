@@ -9,6 +9,7 @@ use crate::Options;
 use crate::asking::Answer;
 use crate::load::Found;
 use crate::questions::Operation;
+use crate::world::World;
 
 /// As many faults are shown.
 const FAULTS_MAX: usize = 10;
@@ -17,12 +18,12 @@ const FAULTS_MAX: usize = 10;
 #[derive(Serialize)]
 pub struct Report {
     cores: usize,
-    receipts: u64,
+    receipts: i64,
     brands: u32,
     invoices: usize,
     seconds: u64,
     requests_per_second: u32,
-    /// Receipts a second of the ledger, while they were published.
+    /// Events a second of last month, while they were published.
     filled_per_second: f64,
     /// Events a second that were there already, and what the loads are shares of.
     drained_per_second: f64,
@@ -65,16 +66,23 @@ impl Latency {
 }
 
 impl Report {
-    pub fn new(options: &Options, invoices: usize, filled: f64, drained: f64, max: u64) -> Self {
+    pub fn new(
+        options: &Options,
+        world: &World,
+        invoices: usize,
+        rates: [f64; 2],
+        max: u64,
+    ) -> Self {
+        let [filled_per_second, drained_per_second] = rates;
         Self {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            receipts: options.receipts,
+            receipts: world.billed,
             brands: options.brands,
             invoices,
             seconds: options.seconds,
             requests_per_second: options.requests,
-            filled_per_second: filled,
-            drained_per_second: drained,
+            filled_per_second,
+            drained_per_second,
             max,
             loads: Vec::new(),
             faults: Vec::new(),

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Datelike, Months, NaiveTime, TimeDelta, Utc};
 use prooftally::bus::{self, Bus, streams};
 use prooftally::engine as product;
-use prooftally::local::{Binaries, NatsOptions, PostgresOptions, Stack};
+use prooftally::local::{Binaries, Stack};
 use prooftally::store::billing_run::{self, Which};
 use prooftally::store::{Store, api_keys, audit_runs, cursor};
 use prooftally::workload::{Generator, Percent, Spec};
@@ -32,14 +32,18 @@ pub struct World {
     month: (DateTime<Utc>, DateTime<Utc>),
     /// Events so far.
     pub published: u64,
+    /// The last entry of last month.
+    pub billed: i64,
     stack: Stack,
 }
 
 impl World {
     /// Starts the servers and makes stream and schema.
     pub async fn new(options: &Options) -> anyhow::Result<Self> {
-        let postgres = PostgresOptions::default();
-        let stack = Stack::start_with(&Binaries::find()?, NatsOptions::default(), postgres)?;
+        if let Some(folder) = &options.keep {
+            anyhow::ensure!(!folder.exists(), "{} is there already", folder.display());
+        }
+        let stack = Stack::start(&Binaries::find()?, options.keep.clone())?;
         let order = Order {
             nats_url: stack.nats_url(),
             // A connection over TCP waits for delayed acknowledgements in a COPY.
@@ -57,25 +61,29 @@ impl World {
         let first = now.date_naive().with_day(1).context("a month has a first day")?;
         let until = first.and_time(NaiveTime::MIN).and_utc();
         let month = (until - Months::new(1), until);
-        let last_month = Generator::new(&spec(1, options.receipts, options.brands, month))?;
+        let events = options.receipts * 20 / 19;
+        let last_month = Generator::new(&spec(1, events, options.brands, month))?;
         let day = (now - TimeDelta::days(1), now);
         let live = Generator::new(&spec(2, LIVE_MAX, options.brands, day))?;
-        Ok(Self { store, bus, order, last_month, live, month, published: 0, stack })
+        Ok(Self { store, bus, order, last_month, live, month, published: 0, billed: 0, stack })
     }
 
-    /// Has an engine count `receipts` of last month, and says how many a second that were while they were
+    /// Has an engine count last month's receipts, and says how many events a second that were while they were
     /// published. All that is full is sealed, and no audit is due.
-    pub async fn fill(&mut self, receipts: u64) -> anyhow::Result<f64> {
+    pub async fn fill(&mut self) -> anyhow::Result<f64> {
         let mut engine = Running::start(&self.order)?;
-        let (started, mut left) = (Instant::now(), receipts);
-        while left > 0 {
-            let slice = SLICE.min(left);
+        let started = Instant::now();
+        loop {
+            let slice = SLICE.min(self.last_month.remaining());
+            if slice == 0 {
+                break;
+            }
             publishing::at_once(&self.bus, &mut self.last_month, slice).await?;
             self.published += slice;
-            left -= slice;
             self.catch_up(&mut engine).await?;
         }
-        let rate = receipts as f64 / started.elapsed().as_secs_f64();
+        let rate = self.published as f64 / started.elapsed().as_secs_f64();
+        self.billed = cursor::read(&self.store.pool).await?.entry;
         while audit_runs::last(&self.store.pool).await?.is_none() {
             engine.check()?;
             tokio::time::sleep(LOOK_EVERY).await;
@@ -157,10 +165,10 @@ impl World {
     }
 }
 
-/// Receipts, each once.
+/// Receipts, with the usual repeats: one event in twenty, half of which reach back to the beginning.
 fn spec(seed: u64, count: u64, brands: u32, span: (DateTime<Utc>, DateTime<Utc>)) -> Spec {
     let (none, (from, until)) = (Percent::ZERO, span);
-    let (duplicate, reemitted, conflict) = (none, none, none);
     let spec = Spec { seed, count, brands, from, until, ..Spec::default() };
-    Spec { duplicate, reemitted, conflict, malformed: none, failed: none, ..spec }
+    // Nothing that a person would have to look at before an invoice is issued.
+    Spec { conflict: none, malformed: none, failed: none, ..spec }
 }
