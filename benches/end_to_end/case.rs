@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-use bytes::Bytes;
 use chrono::TimeDelta;
 use prooftally::bus::Bus;
-use prooftally::bus::publish::Publisher;
 use prooftally::bus::streams::{self, Wanted};
 use prooftally::workload::{Generator, Percent, Spec, Truth};
 use serde::{Deserialize, Serialize};
 
-use crate::Options;
+use crate::{Options, publishing};
 
 /// The stream that all contestants read.
 pub const STREAM: &str = "PROOFS";
@@ -117,14 +114,7 @@ impl Case {
     pub async fn publish(&self, bus: &Bus) -> anyhow::Result<Truth> {
         self.create_stream(bus).await?;
         let mut generator = Generator::new(&self.spec())?;
-        let mut publisher = Publisher::new(bus.client.clone());
-        while let Some(event) = generator.next_event() {
-            let payload = Bytes::copy_from_slice(event.payload);
-            publisher.publish(event.subject.to_owned(), payload).await?;
-        }
-        let stored = publisher.finish().await?;
-        let info = streams::info(&bus.jetstream, STREAM).await?.context("the stream is gone")?;
-        anyhow::ensure!(info.state.messages == stored, "the stream lacks events");
+        publishing::at_once(bus, &mut generator, self.count).await?;
         Ok(generator.truth())
     }
 }

@@ -138,18 +138,19 @@ pub struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     pub fn start(order: &'a Order) -> anyhow::Result<Self> {
-        let cpu = Cpu::now(order.nats_pid, order.postgres_pid)?;
+        let cpu = Cpu::now(std::process::id(), order.nats_pid, order.postgres_pid)?;
         Ok(Self { order, since: Instant::now(), cpu })
     }
 
     pub fn stop(self, events: u64) -> anyhow::Result<Outcome> {
         let seconds = self.since.elapsed().as_secs_f64();
-        let cpu = Cpu::now(self.order.nats_pid, self.order.postgres_pid)?;
+        let me = std::process::id();
+        let cpu = Cpu::now(me, self.order.nats_pid, self.order.postgres_pid)?;
         Ok(Outcome {
             events,
             seconds,
             cpu: cpu.each(self.cpu, events),
-            memory_bytes_max: processes::memory_max()?,
+            memory_bytes_max: processes::memory_max(me)?,
             first_commit_seconds: 0.0,
             faults: Vec::new(),
         })

@@ -4,15 +4,12 @@
 //! meters the slice and seals what is full. So each slice also measures a start on a larger ledger.
 //! What was metered is purged from the stream, which so needs disk for one slice only.
 
-use anyhow::Context as _;
-use bytes::Bytes;
 use prooftally::bus;
-use prooftally::bus::publish::Publisher;
 use prooftally::workload::Generator;
 
 use crate::case::{self, Case, STREAM};
 use crate::contestant::{self, Contestant, Database, Order, Outcome};
-use crate::{Options, engine, start};
+use crate::{Options, engine, publishing, start};
 
 /// Meters `options.count` events in slices, and prints what each slice took.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
@@ -27,13 +24,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let mut done = 0;
     while done < options.count {
         let slice = options.slice.min(options.count - done);
-        let mut publisher = Publisher::new(bus.client.clone());
-        for _ in 0..slice {
-            let event = generator.next_event().context("the workload has as many events")?;
-            let payload = Bytes::copy_from_slice(event.payload);
-            publisher.publish(event.subject.to_owned(), payload).await?;
-        }
-        publisher.finish().await?;
+        publishing::at_once(&bus, &mut generator, slice).await?;
         done += slice;
         case.count = done;
         let outcome = order(&stack, &database, &case, options).run(None)?;

@@ -10,9 +10,11 @@ mod copy;
 mod drain;
 mod engine;
 mod growth;
+mod metered;
 mod paced;
 mod peer;
 mod processes;
+mod publishing;
 mod report;
 mod writer;
 

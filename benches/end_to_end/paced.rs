@@ -3,20 +3,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use bytes::Bytes;
-use prooftally::bus::publish::Publisher;
-use prooftally::bus::{self, Bus};
+use prooftally::bus;
 use prooftally::store::cursor;
 use prooftally::workload::Generator;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 
 use crate::case::{self, Case};
 use crate::contestant::{self, Contestant, Database, Order};
-use crate::{Options, engine, start};
+use crate::{Options, engine, publishing, start};
 
-/// The publisher sends what is due this often.
+/// The cursor is looked at this often.
 const TICK: Duration = Duration::from_millis(1);
 
 /// So many events were published at that time, all together.
@@ -50,7 +46,9 @@ pub async fn run(options: &Options, rate: u64) -> anyhow::Result<()> {
     let engine = tokio::task::spawn_blocking(move || order.run(None));
     let (told, published) = mpsc::unbounded_channel();
     let mut generator = Generator::new(&case.spec())?;
-    let publishing = publish(&bus, &mut generator, rate, count, told);
+    // Whoever is told is there until all is committed.
+    let tell = |sent, at| told.send((sent, at)).unwrap_or_default();
+    let publishing = publishing::paced(&bus, &mut generator, rate, count, tell);
     let (sent, seen) = tokio::join!(publishing, watch(&mut connection, published, count));
     sent?;
     let Seen { mut latencies, lags } = seen?;
@@ -72,34 +70,6 @@ pub async fn run(options: &Options, rate: u64) -> anyhow::Result<()> {
     drop(connection);
     store.pool.close().await;
     database.remove().await
-}
-
-async fn publish(
-    bus: &Bus,
-    generator: &mut Generator,
-    rate: u64,
-    count: u64,
-    told: mpsc::UnboundedSender<Published>,
-) -> anyhow::Result<()> {
-    let mut publisher = Publisher::new(bus.client.clone());
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let began = Instant::now();
-    let mut sent = 0;
-    while sent < count {
-        ticks.tick().await;
-        let due = u64::try_from(began.elapsed().as_micros())? * rate / 1_000_000;
-        let at = Instant::now();
-        while sent < due.min(count) {
-            let event = generator.next_event().context("the workload has as many events")?;
-            let payload = Bytes::copy_from_slice(event.payload);
-            publisher.publish(event.subject.to_owned(), payload).await?;
-            sent += 1;
-        }
-        told.send((sent, at))?;
-    }
-    publisher.finish().await?;
-    Ok(())
 }
 
 struct Seen {

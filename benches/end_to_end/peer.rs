@@ -35,7 +35,8 @@ pub fn program() -> anyhow::Result<PathBuf> {
 /// Lets it read `events` messages.
 pub fn run(order: &Order, events: u64) -> anyhow::Result<Outcome> {
     let events = events.min(order.case.count);
-    let before = Cpu::now(order.nats_pid, order.postgres_pid)?;
+    let me = std::process::id();
+    let before = Cpu::now(me, order.nats_pid, order.postgres_pid)?;
     let output = Command::new("node")
         .arg(program()?)
         .args([&order.nats_url, &order.database_url, STREAM, &events.to_string()])
@@ -45,7 +46,7 @@ pub fn run(order: &Order, events: u64) -> anyhow::Result<Outcome> {
         .context("node cannot be started")?;
     anyhow::ensure!(output.status.success(), "the loop of ADR-004 failed: {}", output.status);
     let taken: Taken = serde_json::from_slice(&output.stdout).context("its answer")?;
-    let cpu = Cpu::now(order.nats_pid, order.postgres_pid)?.each(before, events);
+    let cpu = Cpu::now(me, order.nats_pid, order.postgres_pid)?.each(before, events);
     Ok(Outcome {
         events,
         seconds: taken.seconds,

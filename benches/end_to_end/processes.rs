@@ -4,7 +4,7 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-/// Processor time so far, in microseconds, of this process, nats-server and all of PostgreSQL.
+/// Processor time so far, in microseconds, of an engine, nats-server and all of PostgreSQL.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Cpu {
     pub ours: f64,
@@ -16,8 +16,8 @@ pub struct Cpu {
 const TICK_MICROS: f64 = 10_000.0;
 
 impl Cpu {
-    pub fn now(nats_pid: u32, postgres_pid: u32) -> anyhow::Result<Self> {
-        let ours = Times::of(std::process::id())?;
+    pub fn now(our_pid: u32, nats_pid: u32, postgres_pid: u32) -> anyhow::Result<Self> {
+        let ours = Times::of(our_pid)?;
         let nats = Times::of(nats_pid)?;
         // What a backend used that has ended is counted in its parent's `children`.
         let postmaster = Times::of(postgres_pid)?;
@@ -76,9 +76,9 @@ impl Times {
     }
 }
 
-/// The most memory that this process has had at once, in bytes.
-pub fn memory_max() -> anyhow::Result<u64> {
-    let text = fs::read_to_string("/proc/self/status")?;
+/// The most memory that a process has had at once, in bytes.
+pub fn memory_max(pid: u32) -> anyhow::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
     let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kilobytes * 1_024)

@@ -6,38 +6,14 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, Utc};
 use prooftally::bus::publish::Publisher;
 use prooftally::bus::{self, streams};
-use prooftally::config::{Config, Source};
+use prooftally::config::Config;
 use prooftally::engine::{self, Engine, billing_terms};
 use prooftally::local::{Binaries, NatsOptions, PostgresOptions, Stack};
 use prooftally::store::due::Terms;
-use prooftally::store::{Store, cursor, plans, sealing, segments};
+use prooftally::store::{Store, cursor, sealing, segments};
 use prooftally::workload::{Generator, Percent, Spec};
 
-use crate::Options;
-
-const ISSUER: &str = r#"
-[[issuer]]
-from = "2020-01-01"
-zone = "Europe/Berlin"
-legal_name = "Passport Network eG"
-street = "Hafen 1"
-city = "Hamburg"
-postcode = "20457"
-country = "DE"
-vat_id = "DE123456789"
-electronic_scheme = "EM"
-electronic_address = "billing@network.example"
-contact_name = "Billing"
-contact_email = "billing@network.example"
-contact_phone = "+49 40 1"
-iban = "DE89370400440532013000"
-"#;
-
-const PROFILE: &str = r#"{"legal_name": "Acme GmbH", "street": "Ring 1", "city": "Bonn",
-    "postcode": "53111", "country": "DE", "vat_id": "DE987654321", "electronic_scheme": "EM",
-    "electronic_address": "in@acme.example", "buyer_reference": "PO-77", "terms_days": "14"}"#;
-
-pub const PLAN: &str = "bench";
+use crate::{Options, terms};
 
 pub struct Books {
     // Dropped before the servers are.
@@ -55,11 +31,7 @@ impl Books {
     pub async fn new(options: &Options, brands: u32, plan: &str) -> anyhow::Result<Self> {
         let postgres = PostgresOptions::default();
         let stack = Stack::start_with(&Binaries::find()?, NatsOptions::default(), postgres)?;
-        let folder = tempfile::tempdir()?;
-        let file = folder.path().join("config.toml");
-        std::fs::write(&file, ISSUER)?;
-        let source = Source { file: Some(file), environment_variables: std::iter::empty() };
-        let mut config = Config::load(source)?.config;
+        let mut config = terms::config()?;
         config.nats.url = stack.nats_url().into();
         "PROOFS".clone_into(&mut config.nats.stream);
         "PROOFS".clone_into(&mut config.nats.origin.name);
@@ -83,8 +55,7 @@ impl Books {
         let store = Store::new(&engine::store_config(&config))?;
         store.migrate().await?;
         count(&config, &store, &spec).await?;
-        plans::apply(&store.pool, PLAN, plan, first, "bench").await?;
-        give_terms(&store, first, end).await?;
+        terms::give(&store, plan, first, Some(end)).await?;
         sqlx::raw_sql("vacuum analyze").execute(&store.pool).await?;
         let terms = billing_terms(&config);
         let now = spec.until + chrono::TimeDelta::days(10);
@@ -120,33 +91,5 @@ async fn count(config: &Config, store: &Store, spec: &Spec) -> anyhow::Result<()
         }
     }
     engine.stop().await;
-    Ok(())
-}
-
-/// Every brand has the plan for the month, a profile and a tax.
-async fn give_terms(store: &Store, first: NaiveDate, end: NaiveDate) -> anyhow::Result<()> {
-    sqlx::query(
-        "insert into assignment (brand_no, plan_name, from_day, until_day, is_split, made_by) \
-         select brand_no, $1, $2, $3, false, 'bench' from brand",
-    )
-    .bind(PLAN)
-    .bind(first)
-    .bind(end)
-    .execute(&store.pool)
-    .await?;
-    sqlx::query(
-        "insert into brand_profile (brand_no, version, fields, made_by) \
-         select brand_no, 1, $1::jsonb, 'bench' from brand",
-    )
-    .bind(PROFILE)
-    .execute(&store.pool)
-    .await?;
-    sqlx::query(
-        "insert into brand_tax (brand_no, from_day, category, rate_percent, made_by) \
-         select brand_no, $1, 'S', 19, 'bench' from brand",
-    )
-    .bind(first)
-    .execute(&store.pool)
-    .await?;
     Ok(())
 }

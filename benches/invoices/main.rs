@@ -8,6 +8,7 @@
 mod books;
 mod proof;
 mod run;
+mod terms;
 
 use std::path::PathBuf;
 

@@ -9,7 +9,8 @@ use prooftally::store::{brands, digests, proving};
 use serde::Serialize;
 
 use crate::Options;
-use crate::books::{Books, PLAN};
+use crate::books::Books;
+use crate::terms::PLAN;
 
 const CHECKS: u32 = 1_000;
 

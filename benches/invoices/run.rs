@@ -7,8 +7,8 @@ use prooftally::store::due::Candidate;
 use prooftally::store::verification::{self, Which as Verified};
 use serde::Serialize;
 
-use crate::books::{Books, PLAN};
-use crate::{Options, best};
+use crate::books::Books;
+use crate::{Options, best, terms};
 
 const ROUNDS: usize = 3;
 
@@ -36,24 +36,8 @@ pub struct Figures {
     verified: f64,
 }
 
-fn plan() -> String {
-    let tiers = "tiers = [{ up_to = 10, unit_price = \"0.05\" }, { up_to = 50, unit_price = \"0.04\" }, \
-        { unit_price = \"0.03\" }]";
-    let charge = |name: &str, predicate: &str, model: &str| {
-        format!(
-            "[[charge]]\nname = \"{name}\"\npredicate = \"{predicate}\"\nmodel = \"{model}\"\n{tiers}\n"
-        )
-    };
-    format!(
-        "name = \"{PLAN}\"\ncurrency = \"EUR\"\ncadence = \"monthly\"\n\n{}\n{}\n{}",
-        charge("Certificates", "CERT_VALID@*", "graduated"),
-        charge("Footprints", "CARBON_FOOTPRINT_LTE@*", "volume"),
-        charge("Others", "*@*", "graduated"),
-    )
-}
-
 pub async fn measure(options: &Options) -> anyhow::Result<Figures> {
-    let books = Books::new(options, options.brands, &plan()).await?;
+    let books = Books::new(options, options.brands, &terms::tiered_plan()).await?;
     let Books { store, terms, now, .. } = &books;
     let (mut aggregations, mut drafts, mut looks) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
