@@ -139,8 +139,7 @@ impl World {
     /// Waits until all events are metered and all that is full is sealed, and lets the stream forget them.
     pub async fn catch_up(&self, engine: &mut Running) -> anyhow::Result<()> {
         let mut connection = self.store.connect().await?;
-        while self.metered().await? < self.published || !metered::is_done(&mut connection).await?
-        {
+        while self.metered().await? < self.published || !metered::is_done(&mut connection).await? {
             engine.check()?;
             tokio::time::sleep(LOOK_EVERY).await;
         }

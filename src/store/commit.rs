@@ -32,7 +32,7 @@ pub struct Commit {
     pub row_count: u64,
     /// Whether usage is to have the chunk's receipts at once; otherwise they follow.
     pub folds_usage: bool,
-    /// What the chunk adds to usage. Its receipts are added from the ledger, its duplicates from here.
+    /// What the chunk adds to usage. Receipts that are to follow are added from the ledger, not from here.
     pub usage: Vec<UsageDelta>,
     pub dispositions: Vec<NewDisposition>,
     pub rejections: Vec<NewRejection>,
@@ -219,19 +219,15 @@ fn timed_out(after: Duration) -> Error {
 
 async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<Option<i64>, Error> {
     let mut transaction = connection.begin().await?;
-    if !move_cursor(&mut transaction, commit).await? {
+    let Some(is_level) = move_cursor(&mut transaction, commit).await? else {
         transaction.rollback().await?;
         look_up(connection, commit).await?;
         return Ok(Some(usage_fold::last_entry(connection).await?));
-    }
+    };
     if commit.row_count > 0 {
         copy_in(&mut transaction, COPY_LEDGER, &commit.rows, commit.row_count).await?;
     }
-    let mut usage_entry = None;
-    if commit.folds_usage {
-        usage_entry = usage_fold::try_add_up_to(&mut transaction, commit.entry).await?;
-    }
-    add_duplicates(&mut transaction, &commit.usage).await?;
+    let usage_entry = add_usage(&mut transaction, commit, is_level).await?;
     if !commit.dispositions.is_empty() {
         add_dispositions(&mut transaction, commit).await?;
     }
@@ -259,16 +255,25 @@ async fn transact(connection: &mut PgConnection, commit: &Commit) -> Result<Opti
     Ok(usage_entry)
 }
 
-/// The compare-and-set. False if the cursor is not where this chunk begins.
-async fn move_cursor(transaction: &mut PgTransaction<'_>, commit: &Commit) -> Result<bool, Error> {
+/// The compare-and-set. `None` if the cursor is not where this chunk begins; otherwise whether usage had all
+/// entries before the chunk and goes along with it. What lags is left alone: who brings it up may hold it.
+async fn move_cursor(
+    transaction: &mut PgTransaction<'_>,
+    commit: &Commit,
+) -> Result<Option<bool>, Error> {
     let totals = &commit.totals;
-    let moved = sqlx::query(
-        "update cursor set chunk = $2, sequence = $5, stored_at = coalesce($6, stored_at), \
-            entry = $7, counted = counted + $8, duplicate = duplicate + $9, \
-            conflict = conflict + $10, rejected = rejected + $11, ignored = ignored + $12, \
-            parked = parked + $13, gap = gap + $14, counted_later = counted_later + $15, \
-            lives_without_commit = 0 \
-         where fence = $1 and chunk <> $2 and epoch = $3 and sequence = $4",
+    let is_level = sqlx::query_scalar(
+        "with moved as ( \
+            update cursor set chunk = $2, sequence = $5, stored_at = coalesce($6, stored_at), \
+                entry = $7, counted = counted + $8, duplicate = duplicate + $9, \
+                conflict = conflict + $10, rejected = rejected + $11, ignored = ignored + $12, \
+                parked = parked + $13, gap = gap + $14, counted_later = counted_later + $15, \
+                lives_without_commit = 0 \
+            where fence = $1 and chunk <> $2 and epoch = $3 and sequence = $4 returning entry), \
+         level as ( \
+            update usage_fold f set entry = moved.entry from moved \
+            where $16 and f.entry = moved.entry - $17 returning f.entry) \
+         select exists (select from level) from moved",
     )
     .bind(commit.fence)
     .bind(commit.chunk)
@@ -285,9 +290,11 @@ async fn move_cursor(transaction: &mut PgTransaction<'_>, commit: &Commit) -> Re
     .bind(totals.parked)
     .bind(totals.gap)
     .bind(totals.counted_later)
-    .execute(&mut **transaction)
+    .bind(commit.folds_usage)
+    .bind(i64::try_from(commit.row_count).unwrap_or(i64::MAX))
+    .fetch_optional(&mut **transaction)
     .await?;
-    Ok(moved.rows_affected() == 1)
+    Ok(is_level)
 }
 
 /// The cursor did not move: finds out whether this very chunk had moved it before.
@@ -324,30 +331,57 @@ async fn copy_in(
     Ok(())
 }
 
-/// Tallies the chunk's duplicates, in the order of the key as all who write usage do.
-async fn add_duplicates(
+/// Adds the chunk to usage: its receipts too if usage is level with the ledger, or if what it lags by is
+/// little. Returns the last entry that usage then has, if it is known.
+async fn add_usage(
     transaction: &mut PgTransaction<'_>,
-    usage: &[UsageDelta],
+    commit: &Commit,
+    is_level: bool,
+) -> Result<Option<i64>, Error> {
+    if is_level {
+        add_deltas(transaction, commit.usage.clone(), commit.entry).await?;
+        return Ok(Some(commit.entry));
+    }
+    let mut usage_entry = None;
+    if commit.folds_usage {
+        usage_entry = usage_fold::try_add_up_to(transaction, commit.entry).await?;
+    }
+    let duplicates = commit.usage.iter().filter(|delta| delta.duplicates > 0);
+    let duplicates = duplicates.map(|delta| UsageDelta { receipts: 0, ..*delta });
+    add_deltas(transaction, duplicates.collect(), commit.entry).await?;
+    Ok(usage_entry)
+}
+
+/// In the order of the key, as all who write usage do, so that two could never lock rows in opposite
+/// orders.
+async fn add_deltas(
+    transaction: &mut PgTransaction<'_>,
+    mut usage: Vec<UsageDelta>,
+    last_entry: i64,
 ) -> Result<(), Error> {
-    let mut usage: Vec<_> = usage.iter().filter(|delta| delta.duplicates > 0).copied().collect();
     if usage.is_empty() {
         return Ok(());
     }
     UsageDelta::merge(&mut usage);
     sqlx::query(
         "insert into usage_day as u \
-            (brand_no, usage_day, predicate_no, result, duplicates, last_entry) \
-         select brand_no, usage_day, predicate_no, result, duplicates, 0 \
-         from unnest($1::int[], $2::date[], $3::int[], $4::bool[], $5::bigint[]) \
-            as d (brand_no, usage_day, predicate_no, result, duplicates) \
+            (brand_no, usage_day, predicate_no, result, receipts, duplicates, last_entry) \
+         select brand_no, usage_day, predicate_no, result, receipts, duplicates, \
+            case when receipts > 0 then $7 else 0 end \
+         from unnest($1::int[], $2::date[], $3::int[], $4::bool[], $5::bigint[], $6::bigint[]) \
+            as d (brand_no, usage_day, predicate_no, result, receipts, duplicates) \
          on conflict (brand_no, usage_day, predicate_no, result) do update set \
-            duplicates = u.duplicates + excluded.duplicates",
+            receipts = u.receipts + excluded.receipts, \
+            duplicates = u.duplicates + excluded.duplicates, \
+            last_entry = greatest(u.last_entry, excluded.last_entry)",
     )
     .bind(usage.iter().map(|delta| delta.brand_no).collect::<Vec<_>>())
     .bind(usage.iter().map(|delta| delta.usage_day).collect::<Vec<_>>())
     .bind(usage.iter().map(|delta| delta.predicate_no).collect::<Vec<_>>())
     .bind(usage.iter().map(|delta| delta.result).collect::<Vec<_>>())
+    .bind(usage.iter().map(|delta| delta.receipts).collect::<Vec<_>>())
     .bind(usage.iter().map(|delta| delta.duplicates).collect::<Vec<_>>())
+    .bind(last_entry)
     .execute(&mut **transaction)
     .await?;
     Ok(())
