@@ -15,12 +15,14 @@ use crate::actors::engine_supervisor::{EngineMsg, Metering};
 use crate::actors::flight::Flight;
 use crate::actors::keys::Keys;
 use crate::actors::ledger::{LedgerActor, LedgerArguments};
+use crate::actors::recollection::Recollection;
 use crate::actors::sealer::{self, Sealer};
 use crate::bus::intake::Intake;
 use crate::bus::sorter::Sorter;
 use crate::bus::streams;
 use crate::store::backoff::Backoff;
 use crate::store::cursor::Cursor;
+use crate::store::finding::Memory;
 use crate::store::lock::{EngineLock, KeptLock};
 use crate::store::{self, Store, brands, corrections, cursor, keys, sealing, segments};
 use crate::telemetry::health::Component;
@@ -32,6 +34,7 @@ struct Opened {
     directory: Arc<Directory>,
     keys: Keys,
     archive: Archive,
+    memory: Arc<dyn Memory>,
 }
 
 /// Begins a life: waits for database, bus and lock for as long as it takes, and then starts the actors
@@ -40,7 +43,7 @@ struct Opened {
 /// # Errors
 /// If the database refuses, or was metered from another stream.
 pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Result<Metering> {
-    let Opened { lock, cursor, directory, keys, archive } = open(&parts).await?;
+    let Opened { lock, cursor, directory, keys, archive, memory } = open(&parts).await?;
     let flight = Flight::new(cursor.chunk + 1);
     parts.flight.send_replace(Some(flight.clone()));
     parts.fence.send_replace(Some(cursor.fence));
@@ -107,7 +110,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         refusals: parts.refusals.clone(),
     };
     let intake = Beside::start("intake", intake.run(), id, root);
-    Ok(Metering { brands, ledger, flight, intake, stop_intake, sealer, lock })
+    Ok(Metering { brands, ledger, flight, intake, stop_intake, sealer, lock, memory })
 }
 
 /// From the lock to the keys.
@@ -148,7 +151,10 @@ async fn open(parts: &Parts) -> anyhow::Result<Opened> {
         elapsed_ms = started.elapsed().as_millis(),
         "the ledger is loaded"
     );
-    Ok(Opened { lock, cursor, directory, keys, archive })
+    let memory: Arc<dyn Memory> =
+        Arc::new(Recollection::new(keys.clone(), archive.clone(), Arc::clone(&directory)));
+    parts.counted.lend(&memory);
+    Ok(Opened { lock, cursor, directory, keys, archive, memory })
 }
 
 /// Does `work` again for as long as the database is away.
