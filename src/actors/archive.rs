@@ -99,6 +99,14 @@ impl Archive {
         (0..full).filter(|segment| !sealed.contains(segment)).collect()
     }
 
+    /// The entry up to which every segment is sealed, and whether no segment behind it is.
+    pub fn sealed_until(&self) -> (i64, bool) {
+        let sealed: HashSet<i64> = self.view().iter().map(|sealed| sealed.segment).collect();
+        let count = i64::try_from(sealed.len()).unwrap_or(i64::MAX);
+        let first = (0..count).find(|segment| !sealed.contains(segment)).unwrap_or(count);
+        (segments::entries_of(first, self.shared.segment_entries).start, first == count)
+    }
+
     /// True if so many full segments are not sealed that nothing more should be read.
     pub fn is_behind(&self) -> bool {
         let full = segments::full(*self.shared.entry.borrow(), self.shared.segment_entries);

@@ -34,6 +34,10 @@ impl Directory {
         self.brands.read().len()
     }
 
+    pub fn brand_numbers(&self) -> Vec<i32> {
+        self.brands.read().values().map(|brand| brand.no).collect()
+    }
+
     /// The numbers of brands whose events were parked when they were loaded.
     pub fn parked_brands(&self) -> Vec<i32> {
         let brands = self.brands.read();

@@ -21,6 +21,7 @@ use super::flight::Flight;
 use super::ledger::LedgerMsg;
 use super::refusals::Refusals;
 use super::restart::{Limits, RestartBudget};
+use crate::store::finding::Memory;
 use crate::store::lock::KeptLock;
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
@@ -37,6 +38,8 @@ pub struct Metering {
     pub usage_keeper: Beside,
     /// Keeps the lock that makes this the only engine.
     pub lock: KeptLock,
+    /// Lent to the API as long as this is held.
+    pub memory: Arc<dyn Memory>,
 }
 
 /// Starts a metering subtree, linked to the given supervisor. Waits for as long as the database or

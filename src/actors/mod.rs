@@ -26,6 +26,7 @@ pub mod flight;
 pub mod keys;
 pub mod ledger;
 mod outcome;
+pub mod recollection;
 pub mod refusals;
 pub mod restart;
 pub mod sealer;

@@ -54,8 +54,7 @@ pub async fn receipts(
         let write = |sink| write(snapshot, listed.document_no, after, sink);
         return stream::answer("text/csv; charset=utf-8", write).await;
     }
-    let rows =
-        ledger::behind_document(&mut *snapshot, listed.document_no, after, at.rows()).await?;
+    let rows = ledger::behind_document(&mut snapshot, listed.document_no, after, at.rows()).await?;
     snapshot.rollback().await?;
     Ok(at.page(rows, |row| row.entry.to_string(), Counted::from).into_response())
 }

@@ -68,6 +68,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::store::due::Terms;
+use crate::store::finding::Lent;
 use crate::store::plan_file::folder::PriceLists;
 use crate::store::{Store, reading};
 use crate::telemetry::health::Health;
@@ -115,6 +116,7 @@ struct Inner {
     operations: HashMap<(String, String), Operation>,
     limiter: Limiter,
     oidc: Option<Oidc>,
+    counted: Lent,
 }
 
 impl Api {
@@ -143,11 +145,16 @@ pub struct Server {
 
 impl Server {
     /// Opens the listener. `store` must be the API's own, so that requests never take the engine's
-    /// connections.
+    /// connections; `counted` is what the engine lends.
     ///
     /// # Errors
     /// If the address cannot be opened, or a file of TLS cannot be read.
-    pub async fn open(config: Config, store: Store, health: Arc<Health>) -> anyhow::Result<Self> {
+    pub async fn open(
+        config: Config,
+        store: Store,
+        health: Arc<Health>,
+        counted: Lent,
+    ) -> anyhow::Result<Self> {
         let tls = config.tls.as_ref().map(Tls::read).transpose()?;
         let oidc = config.oidc.clone().map(Oidc::new).transpose()?;
         let listener = tokio::net::TcpListener::bind(config.listen)
@@ -157,7 +164,7 @@ impl Server {
         if let Some(oidc) = &oidc {
             oidc.warm();
         }
-        Ok(Self { listener, tls, router: router(config, store, health, oidc), address })
+        Ok(Self { listener, tls, router: router(config, store, health, oidc, counted), address })
     }
 
     /// Serves until the task is dropped.
@@ -172,13 +179,20 @@ impl Server {
     }
 }
 
-fn router(config: Config, store: Store, health: Arc<Health>, oidc: Option<Oidc>) -> Router {
+fn router(
+    config: Config,
+    store: Store,
+    health: Arc<Health>,
+    oidc: Option<Oidc>,
+    counted: Lent,
+) -> Router {
     let (routes, document) = description::routes().split_for_parts();
     let document = description::complete(document);
     let limiter = Limiter::new(config.requests_per_second, config.requests_burst);
     let operations = access::operations(&document);
     let body_bytes_max = config.body_bytes_max;
-    let api = Api { inner: Arc::new(Inner { config, store, health, operations, limiter, oidc }) };
+    let inner = Inner { config, store, health, operations, limiter, oidc, counted };
+    let api = Api { inner: Arc::new(inner) };
     let docs = SwaggerUi::new("/docs").url("/openapi.json", document);
     routes
         .layer(from_fn_with_state(api.clone(), once::once))

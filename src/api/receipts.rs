@@ -11,6 +11,7 @@ use super::brands::known;
 use super::caller::Caller;
 use super::page::{Path, Query};
 use super::problem::Problem;
+use crate::store::finding;
 use crate::store::ledger::{self, CountedReceipt, OnDocument, Sighting};
 use crate::store::proving;
 
@@ -194,8 +195,9 @@ pub async fn get(
     caller: Caller,
     Path(receipt_id): Path<String>,
 ) -> Result<Json<Receipt>, Problem> {
+    let known = api.inner.counted.find(caller.brand_no(), &receipt_id);
     let mut snapshot = api.read(&caller).await?;
-    let entries = ledger::receipts(&mut *snapshot, caller.brand_no(), &receipt_id).await?;
+    let entries = finding::receipts(&mut snapshot, known, caller.brand_no(), &receipt_id).await?;
     let again =
         ledger::sightings(&mut *snapshot, caller.brand_no(), &receipt_id, SIGHTINGS_MAX).await?;
     if entries.is_empty() && again.is_empty() {

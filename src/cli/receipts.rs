@@ -12,6 +12,7 @@ use super::proofs::Prove;
 use super::{Problem, asking};
 use crate::store::Store;
 use crate::store::corrections::VOIDS_MAX;
+use crate::store::finding;
 use crate::store::ledger::{self, CountedReceipt};
 use crate::store::requests::Ask;
 
@@ -80,8 +81,10 @@ impl Receipts {
             Receipts::Void(void) => return void.run(store).await,
             Receipts::Prove(prove) => return prove.run(store).await,
         };
-        let counted = ledger::receipts(&store.pool, None, &receipt_id).await?;
-        let sightings = ledger::sightings(&store.pool, None, &receipt_id, SIGHTINGS_MAX).await?;
+        let mut connection = store.connect().await?;
+        let counted = finding::receipts(&mut connection, None, None, &receipt_id).await?;
+        let sightings =
+            ledger::sightings(&mut connection, None, &receipt_id, SIGHTINGS_MAX).await?;
         if counted.is_empty() && sightings.is_empty() {
             let text = format!(
                 "receipt {receipt_id} was never counted; if its event was rejected, \

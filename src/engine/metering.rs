@@ -15,6 +15,7 @@ use crate::actors::engine_supervisor::{EngineMsg, Metering};
 use crate::actors::flight::Flight;
 use crate::actors::keys::Keys;
 use crate::actors::ledger::{LedgerActor, LedgerArguments, LedgerMsg};
+use crate::actors::recollection::Recollection;
 use crate::actors::sealer::{self, Sealer};
 use crate::actors::usage_keeper::{Progress, UsageKeeper};
 use crate::bus::intake::Intake;
@@ -22,6 +23,7 @@ use crate::bus::sorter::Sorter;
 use crate::bus::streams;
 use crate::store::backoff::Backoff;
 use crate::store::cursor::Cursor;
+use crate::store::finding::Memory;
 use crate::store::lock::{EngineLock, KeptLock};
 use crate::store::{self, Store, brands, corrections, cursor, keys, sealing, segments, usage_fold};
 use crate::telemetry::health::Component;
@@ -34,6 +36,7 @@ struct Opened {
     keys: Keys,
     archive: Archive,
     progress: Progress,
+    memory: Arc<dyn Memory>,
 }
 
 /// Begins a life: waits for database, bus and lock for as long as it takes, and then starts the actors
@@ -42,7 +45,7 @@ struct Opened {
 /// # Errors
 /// If the database refuses, or was metered from another stream.
 pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Result<Metering> {
-    let Opened { lock, cursor, directory, keys, archive, progress } = open(&parts).await?;
+    let Opened { lock, cursor, directory, keys, archive, progress, memory } = open(&parts).await?;
     let flight = Flight::new(cursor.chunk + 1);
     parts.flight.send_replace(Some(flight.clone()));
     parts.fence.send_replace(Some(cursor.fence));
@@ -106,7 +109,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         refusals: parts.refusals.clone(),
     };
     let intake = Beside::start("intake", intake.run(), id, root);
-    Ok(Metering { brands, ledger, flight, intake, stop_intake, sealer, usage_keeper, lock })
+    Ok(Metering { brands, ledger, flight, intake, stop_intake, sealer, usage_keeper, lock, memory })
 }
 
 fn sealer_of(parts: &Parts, fence: i64, archive: &Archive, ledger: &ActorRef<LedgerMsg>) -> Sealer {
@@ -160,7 +163,10 @@ async fn open(parts: &Parts) -> anyhow::Result<Opened> {
     );
     let usage_entry = patiently(parts, || usage_fold::last_entry(&store.pool)).await?;
     let progress = Progress { entry: cursor.entry, usage_entry, waiting: 0 };
-    Ok(Opened { lock, cursor, directory, keys, archive, progress })
+    let memory: Arc<dyn Memory> =
+        Arc::new(Recollection::new(keys.clone(), archive.clone(), Arc::clone(&directory)));
+    parts.counted.lend(&memory);
+    Ok(Opened { lock, cursor, directory, keys, archive, progress, memory })
 }
 
 /// Does `work` again for as long as the database is away.

@@ -29,6 +29,7 @@ use crate::bus::witness::{self, Witness};
 use crate::bus::{self, Bus, intake, sorter};
 use crate::store::cursor::{self, Place};
 use crate::store::due::Terms;
+use crate::store::finding::Lent;
 use crate::store::{self, Store};
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::health::Health;
@@ -105,6 +106,8 @@ struct Parts {
     /// The last commit, for the witness.
     committed: watch::Sender<Option<Place>>,
     witness: Witness,
+    /// What the present life lends the API of what is counted.
+    counted: Lent,
     /// Messages after the cursor, when last looked at.
     backlog: AtomicI64,
 }
@@ -128,7 +131,8 @@ impl Engine {
                 tracing::error!(%error, "the admin listener has ended");
             }
         })];
-        let api = serve_api(&config, &health, &mut beside).await?;
+        let counted = Lent::default();
+        let api = serve_api(&config, &health, &counted, &mut beside).await?;
         let store = Store::new(&config.store)?;
         let bus = bus::connect(&config.bus, true).await?;
         let restart = config.restart;
@@ -153,6 +157,7 @@ impl Engine {
             fence: watch::Sender::new(None),
             committed: watch::Sender::new(None),
             witness,
+            counted,
             backlog: AtomicI64::new(i64::MAX),
         });
         beside.push(tokio::spawn(parts.bell.clone().listen(parts.store.clone())));
@@ -219,12 +224,13 @@ impl Engine {
 async fn serve_api(
     config: &Config,
     health: &Arc<Health>,
+    counted: &Lent,
     beside: &mut Vec<tokio::task::JoinHandle<()>>,
 ) -> anyhow::Result<Option<SocketAddr>> {
     let Some(api) = &config.api else { return Ok(None) };
     let own = store::Config { connections_max: api.connections_max, ..config.store.clone() };
     let store = Store::new(&own)?;
-    let server = api::Server::open(api.clone(), store, Arc::clone(health)).await?;
+    let server = api::Server::open(api.clone(), store, Arc::clone(health), counted.clone()).await?;
     let address = server.address;
     beside.push(tokio::spawn(async move {
         if let Err(error) = server.serve().await {

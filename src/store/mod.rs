@@ -27,6 +27,7 @@ pub mod due;
 pub mod epochs;
 pub mod evidence;
 pub mod filter;
+pub mod finding;
 pub mod forms;
 pub mod gaps;
 pub mod holds;

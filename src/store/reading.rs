@@ -18,9 +18,11 @@ pub async fn begin(
 ) -> Result<PgTransaction<'static>, Error> {
     let mut transaction: sqlx::Transaction<'static, Postgres> =
         store.pool.begin_with("begin isolation level repeatable read read only").await?;
-    // Local to the transaction: whoever takes the connection next starts as the login again.
+    // Local to the transaction: whoever takes the connection next starts as the login again. Plans are made for
+    // what is asked: one for any brand and any entries would be for small ones, and read the large ones whole.
     sqlx::query(
         "select set_config('statement_timeout', $1, true), set_config('prooftally.brand', $2, true), \
+            set_config('plan_cache_mode', 'force_custom_plan', true), \
             set_config('search_path', case $2 when '' then 'public' else 'own_rows, public' end, true)",
     )
     .bind(timeout.as_millis().to_string())

@@ -1,6 +1,8 @@
 //! Evidence on a real server: what documents were issued for is computed again, receipts are proved
 //! without a database, and a byte that was changed behind any of it is named.
 
+mod found;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 

@@ -6,8 +6,12 @@ use crate::store::digests::{self, NewDigest};
 use crate::store::segments::table_of;
 use crate::store::{Error, sealing};
 
-/// What the index that proves uniqueness must be, after its name and its table.
-const PROOF: &str = " USING btree (brand_no, receipt_key) WHERE (source < 3)";
+/// What the index that proves uniqueness must be, after its name and its table. Segments that were sealed before
+/// migration 0014 have the second.
+const PROOFS: [&str; 2] = [
+    " USING btree (receipt_key, brand_no) WHERE (source < 3)",
+    " USING btree (brand_no, receipt_key) WHERE (source < 3)",
+];
 
 #[derive(FromRow)]
 struct Seal {
@@ -98,7 +102,9 @@ async fn index(
     .await?;
     match found {
         None => findings.push(format!("segment {segment}: its unique index is gone")),
-        Some((is_good, definition)) if !is_good || !definition.ends_with(PROOF) => {
+        Some((is_good, definition))
+            if !is_good || !PROOFS.iter().any(|proof| definition.ends_with(proof)) =>
+        {
             findings.push(format!("segment {segment}: its unique index is not valid or another"));
         }
         Some(_) => {}
