@@ -1,8 +1,10 @@
 //! Idempotency-Key: a POST that is sent again is answered as the first time, and not done again.
 
-use axum::body::{Body, Bytes, to_bytes};
+use std::collections::BTreeMap;
+
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use billing::hash::Hash;
@@ -10,12 +12,15 @@ use billing::hash::Hash;
 use super::Api;
 use super::caller::Caller;
 use super::problem::{Kind, Problem};
-use crate::store::idempotency::{self, Known};
+use crate::store::idempotency::{self, Answer, Known};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Longer answers are not kept; those of POSTs are short.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// What belongs to an answer and is kept with it. All others are of the request or of its way.
+const HEADERS: [HeaderName; 4] =
+    [header::CONTENT_TYPE, header::LOCATION, header::ETAG, header::LINK];
 
 /// An answer that must not be kept, since it holds a secret.
 #[derive(Clone, Copy, Debug)]
@@ -96,19 +101,31 @@ async fn keep(
     let is_secret = response.extensions().get::<Secret>().is_some();
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, ANSWER_BYTES_MAX).await.unwrap_or_default();
-    let kept = (!is_secret).then_some(&*bytes);
+    let kept = (!is_secret).then(|| Answer { headers: kept(&parts.headers), body: bytes.to_vec() });
     // It is done, whether or not that can be noted now.
-    if let Err(error) = idempotency::keep(pool, &caller.id, key, status, kept).await {
+    if let Err(error) = idempotency::keep(pool, &caller.id, key, status, kept.as_ref()).await {
         tracing::warn!(%error, "an answer was not kept under its Idempotency-Key");
     }
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 
-fn again(status: u16, answer: Vec<u8>) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (REPLAYED, HeaderValue::from_static("true")),
-    ];
-    (status, headers, Bytes::from(answer)).into_response()
+fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let text = |name: &HeaderName| headers.get(name)?.to_str().ok().map(str::to_owned);
+    HEADERS.iter().filter_map(|name| Some((name.to_string(), text(name)?))).collect()
+}
+
+fn again(status: u16, answer: Answer) -> Response {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let headers = response.headers_mut();
+    // Answers that were kept without headers are JSON.
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for name in HEADERS {
+        let value = answer.headers.get(name.as_str());
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    response
 }

@@ -4,6 +4,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use billing::document::credit;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -359,6 +360,10 @@ impl From<Refused> for Problem {
                 };
                 let errors = blocked.0.iter().map(fault).collect();
                 Self::new(Kind::Blocked, "the document cannot be issued yet").with_errors(errors)
+            }
+            Refused::Amount(text) => Self::body(text),
+            Refused::Credit(error) if matches!(*error, credit::Error::LineTwice { .. }) => {
+                Self::body(error.to_string())
             }
             refused => Self::refused(refused),
         }

@@ -110,7 +110,7 @@ impl Listed {
         money.filter(|money| !money.is_zero()).ok_or_else(|| {
             let code = &self.currency;
             let text = format!("{amount} is not an amount of {code} in whole minor units");
-            Refused::State(text)
+            Refused::Amount(text)
         })
     }
 

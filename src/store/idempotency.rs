@@ -1,6 +1,9 @@
 //! Answers that are kept under a caller's Idempotency-Key, so that what is sent again is not done again.
 
+use std::collections::BTreeMap;
+
 use billing::hash::Hash;
+use sqlx::types::Json;
 use sqlx::{FromRow, PgPool};
 
 use super::Error;
@@ -20,7 +23,15 @@ pub enum Known {
     /// The first one was another request.
     Other,
     /// The first one's answer; `None` where it was not kept.
-    Answered { status: u16, answer: Option<Vec<u8>> },
+    Answered { status: u16, answer: Option<Answer> },
+}
+
+/// What was answered, beside the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// By their names in lower case; only those that belong to the answer and not to its transport.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 #[derive(FromRow)]
@@ -28,6 +39,7 @@ struct Row {
     request_hash: Vec<u8>,
     status: Option<i16>,
     answer: Option<Vec<u8>>,
+    headers: Option<Json<BTreeMap<String, String>>>,
 }
 
 /// Notes a request under the caller's key, or says what became of the first one.
@@ -56,7 +68,8 @@ pub async fn begin(pool: &PgPool, caller: &str, key: &str, request: Hash) -> Res
         return Ok(Known::First);
     }
     let row: Option<Row> = sqlx::query_as(
-        "select request_hash, status, answer from idempotency_key where caller = $1 and key = $2",
+        "select request_hash, status, answer, headers from idempotency_key \
+         where caller = $1 and key = $2",
     )
     .bind(caller)
     .bind(key)
@@ -66,13 +79,15 @@ pub async fn begin(pool: &PgPool, caller: &str, key: &str, request: Hash) -> Res
         Some(row) if row.request_hash != request.as_bytes() => Known::Other,
         // Without a row the first one has just failed and taken its note back.
         None | Some(Row { status: None, .. }) => Known::Running,
-        Some(Row { status: Some(status), answer, .. }) => {
+        Some(Row { status: Some(status), answer, headers, .. }) => {
+            let headers = headers.map(|Json(headers)| headers).unwrap_or_default();
+            let answer = answer.map(|body| Answer { headers, body });
             Known::Answered { status: status.unsigned_abs(), answer }
         }
     })
 }
 
-/// Keeps the answer.
+/// Keeps the answer; `None` notes only that there was one.
 ///
 /// # Errors
 /// If the database is away.
@@ -81,15 +96,17 @@ pub async fn keep(
     caller: &str,
     key: &str,
     status: u16,
-    answer: Option<&[u8]>,
+    answer: Option<&Answer>,
 ) -> Result<(), Error> {
     sqlx::query(
-        "update idempotency_key set status = $3, answer = $4 where caller = $1 and key = $2",
+        "update idempotency_key set status = $3, answer = $4, headers = $5 \
+         where caller = $1 and key = $2",
     )
     .bind(caller)
     .bind(key)
     .bind(status.cast_signed())
-    .bind(answer)
+    .bind(answer.map(|answer| answer.body.as_slice()))
+    .bind(answer.map(|answer| Json(&answer.headers)))
     .execute(pool)
     .await?;
     Ok(())

@@ -46,6 +46,9 @@ pub enum Refused {
     NoIssuer,
     #[error("{0}")]
     State(String),
+    /// It cannot be an amount of the document, whatever is stored.
+    #[error("{0}")]
+    Amount(String),
     #[error(transparent)]
     Store(#[from] Error),
 }

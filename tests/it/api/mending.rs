@@ -105,18 +105,32 @@ async fn what_the_engine_cannot_do_at_once_is_answered_where_it_says() {
     let operator = desk.client("operator", None);
     let mut held = desk.world.pool().begin().await.unwrap();
     sqlx::query("select from cursor for update").execute(&mut *held).await.unwrap();
-    let because = json!({"because": "a test of the bus"});
-    let waits = operator.post("/v1/rejections/1/dismiss", because).await;
+    let because = Some(json!({"because": "a test of the bus"}).to_string());
+    let dismiss = async || {
+        let key = [("idempotency-key", "dismissed")];
+        operator.send("POST", "/v1/rejections/1/dismiss", &key, because.clone()).await
+    };
+    let waits = dismiss().await;
     assert_eq!(waits.is(202)["state"], "waiting");
     let address = waits.headers["location"].clone();
     assert_eq!(address, format!("/v1/requests/{}", waits.json()["request_no"]));
     held.rollback().await.unwrap();
+    // Sent again, also after it was carried out, it says the same, and where to look.
+    let assert_same = |again: &Answer| {
+        assert_eq!(again.is(202), waits.json());
+        for name in ["location", "content-type"] {
+            assert_eq!(again.headers.get(name), waits.headers.get(name), "{name}");
+        }
+        assert_eq!(again.headers["idempotency-replayed"], "true");
+    };
+    assert_same(&dismiss().await);
     let request = wait_for("it is carried out", async || {
         let request = operator.get(&address).await.ok();
         (request["state"] != "waiting").then_some(request)
     })
     .await;
     assert_eq!(request["answer"], "1 rejections dismissed");
+    assert_same(&dismiss().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
