@@ -241,7 +241,11 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
         ]);
     }
     if method == "POST" {
-        kinds.extend([Kind::IdempotencyKeyInUse, Kind::IdempotencyKeyReused]);
+        kinds.extend([
+            Kind::IdempotencyKeyInUse,
+            Kind::IdempotencyOutcomeUnknown,
+            Kind::IdempotencyKeyReused,
+        ]);
         add_idempotency_key(operation);
     }
     if method == "POST" && path.ends_with("/finalize") {

@@ -29,6 +29,10 @@ pub struct Secret;
 /// Does a POST once, if it carries a key.
 pub async fn once(State(api): State<Api>, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>().cloned();
+    if request.headers().get_all(KEY).iter().nth(1).is_some() {
+        let detail = "there is more than one Idempotency-Key";
+        return Problem::new(Kind::InvalidHeader, detail).into_response();
+    }
     let (Some(value), Some(caller), &Method::POST) =
         (request.headers().get(KEY).cloned(), caller, request.method())
     else {
@@ -53,14 +57,21 @@ async fn answer(
         .await
         .map_err(|_| Problem::new(Kind::BodyTooLarge, "the body is longer than it may be"))?;
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-    let hash =
-        Hash::of(&[parts.method.as_str().as_bytes(), b" ", target.as_bytes(), b"\n", &bytes]);
+    // What a request is sent on condition of is a part of what it asks for.
+    let if_match = parts.headers.get(header::IF_MATCH).map_or(&b""[..], HeaderValue::as_bytes);
+    let method = parts.method.as_str().as_bytes();
+    let hash = Hash::of(&[method, b" ", target.as_bytes(), b"\n", if_match, b"\n", &bytes]);
     let pool = &api.store().pool;
     match idempotency::begin(pool, &caller.id, key, hash).await? {
         Known::First => {}
         Known::Running => {
             let detail = "the first request under this key is not answered yet";
             return Err(Problem::new(Kind::IdempotencyKeyInUse, detail));
+        }
+        Known::Unknown => {
+            let detail = "the first request under this key never answered, and may have been done: \
+                look whether it was, and send it under another key if it was not";
+            return Err(Problem::new(Kind::IdempotencyOutcomeUnknown, detail));
         }
         Known::Other => {
             let detail = "another request was sent under this key";

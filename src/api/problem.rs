@@ -24,6 +24,7 @@ pub enum Kind {
     Blocked,
     IdempotencyKeyInUse,
     IdempotencyAnswerNotKept,
+    IdempotencyOutcomeUnknown,
     ChangedMeanwhile,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -97,6 +98,12 @@ const KINDS: &[(Kind, StatusCode, &str, &str)] = &[
         StatusCode::CONFLICT,
         "idempotency-answer-not-kept",
         include_str!("../../docs/problems/idempotency-answer-not-kept.md"),
+    ),
+    (
+        Kind::IdempotencyOutcomeUnknown,
+        StatusCode::CONFLICT,
+        "idempotency-outcome-unknown",
+        include_str!("../../docs/problems/idempotency-outcome-unknown.md"),
     ),
     (
         Kind::ChangedMeanwhile,

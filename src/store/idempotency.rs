@@ -10,7 +10,8 @@ use super::Error;
 
 /// Older ones are forgotten.
 const KEPT: &str = "30 days";
-/// A first request that has not answered for so long never will: its process is gone.
+/// A first request that has not answered for so long never will: its process is gone, or could not note the
+/// answer. What it did is not known here, so it is not done again.
 const ABANDONED: &str = "10 minutes";
 
 /// What is known under a key.
@@ -20,6 +21,8 @@ pub enum Known {
     First,
     /// The first one is at work.
     Running,
+    /// The first one never answered: it may have been done or not.
+    Unknown,
     /// The first one was another request.
     Other,
     /// The first one's answer; `None` where it was not kept.
@@ -37,6 +40,7 @@ pub struct Answer {
 #[derive(FromRow)]
 struct Row {
     request_hash: Vec<u8>,
+    is_abandoned: bool,
     status: Option<i16>,
     answer: Option<Vec<u8>>,
     headers: Option<Json<BTreeMap<String, String>>>,
@@ -47,14 +51,13 @@ struct Row {
 /// # Errors
 /// If the database is away.
 pub async fn begin(pool: &PgPool, caller: &str, key: &str, request: Hash) -> Result<Known, Error> {
-    // The intervals are constants of this file.
-    let forget = format!(
-        "delete from idempotency_key where (caller = $1 and key = $2 and status is null \
-            and began_at < now() - interval '{ABANDONED}') \
-         or (caller, key) in (select caller, key from idempotency_key \
-            where began_at < now() - interval '{KEPT}' order by began_at limit 10)"
-    );
-    sqlx::query(sqlx::AssertSqlSafe(forget)).bind(caller).bind(key).execute(pool).await?;
+    sqlx::query(
+        "delete from idempotency_key where (caller, key) in (select caller, key \
+            from idempotency_key where began_at < now() - $1::interval order by began_at limit 10)",
+    )
+    .bind(KEPT)
+    .execute(pool)
+    .await?;
     let first = sqlx::query(
         "insert into idempotency_key (caller, key, request_hash) values ($1, $2, $3) \
          on conflict do nothing",
@@ -68,15 +71,17 @@ pub async fn begin(pool: &PgPool, caller: &str, key: &str, request: Hash) -> Res
         return Ok(Known::First);
     }
     let row: Option<Row> = sqlx::query_as(
-        "select request_hash, status, answer, headers from idempotency_key \
-         where caller = $1 and key = $2",
+        "select request_hash, began_at < now() - $3::interval as is_abandoned, status, answer, \
+            headers from idempotency_key where caller = $1 and key = $2",
     )
     .bind(caller)
     .bind(key)
+    .bind(ABANDONED)
     .fetch_optional(pool)
     .await?;
     Ok(match row {
         Some(row) if row.request_hash != request.as_bytes() => Known::Other,
+        Some(Row { status: None, is_abandoned: true, .. }) => Known::Unknown,
         // Without a row the first one has just failed and taken its note back.
         None | Some(Row { status: None, .. }) => Known::Running,
         Some(Row { status: Some(status), answer, headers, .. }) => {

@@ -144,6 +144,16 @@ async fn a_draft_is_issued_as_it_was_approved_and_once() {
     assert_eq!((again.status, again.json()), (201, invoice.clone()));
     assert_eq!(again.headers["idempotency-replayed"], "true");
     assert_eq!(again.headers["location"], "/v1/invoices/INV-2026-000001");
+    // On another condition it is another request; and what never answered is not done again.
+    let other = approved(&finance, &finalize, "\"other\"", Some("one")).await;
+    assert_eq!(other.problem(), "idempotency-key-reused");
+    let unanswered = "update idempotency_key set status = null, answer = null, \
+        began_at = now() - interval '1 hour' where key = 'one'";
+    sqlx::query(unanswered).execute(till.world.pool()).await.unwrap();
+    for _ in 0..2 {
+        let unknown = approved(&finance, &finalize, &etag, Some("one")).await;
+        assert_eq!(unknown.problem(), "idempotency-outcome-unknown");
+    }
     let second = approved(&finance, &finalize, &etag, None).await;
     assert_eq!(second.problem(), "refused");
     assert!(second.text().contains("invoiced by INV-2026-000001"), "{}", second.text());
