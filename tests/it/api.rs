@@ -6,6 +6,7 @@ mod master;
 mod matrix;
 mod mending;
 mod money;
+mod pages;
 mod service;
 mod tls;
 mod tokens;
