@@ -6,7 +6,6 @@ use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 use sqlx::PgTransaction;
-use std::time::Duration;
 use utoipa::IntoParams;
 
 use super::Api;
@@ -15,12 +14,9 @@ use super::invoices::seen;
 use super::page::{At, Listed, Page, Path, Query};
 use super::problem::Problem;
 use super::receipts::Counted;
-use super::stream::{self, Sink, csv_row};
+use super::stream::{self, Gone, Sink, Source, csv_row};
 use super::usage::wants_csv;
-use crate::store::{Error, behind, ledger, reading};
-
-/// For how long a stream may read one statement's rows, at its reader's pace.
-const STREAM_MAX: Duration = Duration::from_secs(600);
+use crate::store::{Error, behind, ledger};
 
 /// In which form.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -50,42 +46,38 @@ pub async fn receipts(
     let mut snapshot = api.read(&caller).await?;
     let listed = seen(&mut snapshot, &caller, &number).await?;
     if is_csv {
-        reading::extend(&mut snapshot, STREAM_MAX).await?;
-        let write = |sink| write(snapshot, listed.document_no, after, sink);
-        return stream::answer("text/csv; charset=utf-8", write).await;
+        let source = Source::new(&api, snapshot).await?;
+        let write = |sink| write(source, listed.document_no, after, sink);
+        return stream::answer(&api, "text/csv; charset=utf-8", write).await;
     }
     let rows = ledger::behind_document(&mut snapshot, listed.document_no, after, at.rows()).await?;
     snapshot.rollback().await?;
     Ok(at.page(rows, |row| row.entry.to_string(), Counted::from).into_response())
 }
 
-async fn write(mut snapshot: PgTransaction<'static>, document_no: i64, after: i64, mut sink: Sink) {
-    let result = rows(&mut snapshot, document_no, after, &mut sink).await;
-    // It has written nothing, and what is left of it goes with its connection's next use.
-    let _ = snapshot.rollback().await;
-    if let Some(result) = result {
-        sink.end(result).await;
-    } else {
-        tracing::debug!("a reader of receipts has gone away");
-    }
+async fn write(mut source: Source, document_no: i64, after: i64, mut sink: Sink) {
+    let reader = sink.reader();
+    let result =
+        reader.unless_gone(rows(&mut source.snapshot, document_no, after, &mut sink)).await;
+    source.end(sink, result).await;
 }
 
-/// `None` if the reader has gone away.
+/// Writes the rows; what goes wrong in the database is what is answered.
 async fn rows(
     snapshot: &mut PgTransaction<'static>,
     document_no: i64,
     after: i64,
     sink: &mut Sink,
-) -> Option<Result<(), Error>> {
-    sink.push(&csv_row(Counted::COLUMNS)).await.ok()?;
+) -> Result<Result<(), Error>, Gone> {
+    sink.push(&csv_row(Counted::COLUMNS)).await?;
     let mut rows = ledger::all_behind_document(snapshot, document_no, after);
     loop {
         let row = match rows.try_next().await {
             Ok(Some(row)) => Counted::from(row),
-            Ok(None) => return Some(Ok(())),
-            Err(error) => return Some(Err(error)),
+            Ok(None) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
         };
-        sink.push(&csv_row(row.fields().iter().map(String::as_str))).await.ok()?;
+        sink.push(&csv_row(row.fields().iter().map(String::as_str))).await?;
     }
 }
 

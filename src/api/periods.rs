@@ -1,5 +1,7 @@
 //! Periods that have ended: due, with what speaks against their documents, or invoiced.
 
+use std::ops::Bound;
+
 use axum::Json;
 use axum::extract::State;
 use chrono::{NaiveDate, Utc};
@@ -16,10 +18,13 @@ use super::form::{self, Day};
 use super::page::{At, Listed, Page, Path, Query};
 use super::problem::Problem;
 use crate::store::billing_run;
-use crate::store::brands::Brand;
+use crate::store::brands::{self, Brand, Scope};
 use crate::store::documents::{self, InvoicedPeriod};
 use crate::store::drafts::Named;
 use crate::store::due::Candidate;
+
+/// Most brands that are looked at together.
+const BRANDS_MAX: i64 = 1_000;
 
 /// A period that has ended, or what billed periods owe beside one.
 #[derive(Debug, Serialize, ToSchema)]
@@ -134,9 +139,6 @@ pub async fn list(
         brand_no = Some(known(&mut snapshot, &caller, brand).await?.no);
     }
     let mut rows = Vec::new();
-    if state.is_none_or(|state| state != "invoiced") {
-        rows.extend(due(&api, &mut snapshot, brand_no).await?);
-    }
     if state.is_none_or(|state| state == "invoiced") && which.reason.is_none() {
         // An adjustment comes after all periods of its brand, so what it stands before is the next one's.
         let last = NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or_default();
@@ -145,8 +147,7 @@ pub async fn list(
         let found = documents::invoiced(&mut *snapshot, brand_no, day, after, at.rows()).await?;
         rows.extend(found.into_iter().map(EndedPeriod::invoiced));
     }
-    snapshot.rollback().await?;
-    rows.retain(|row| {
+    let wanted = |row: &EndedPeriod| {
         let has_day = |day: Day| {
             row.period_start.is_some_and(|start| start <= day.0)
                 && row.period_end.is_some_and(|end| day.0 < end)
@@ -156,7 +157,12 @@ pub async fn list(
             && state.is_none_or(|state| row.state == state)
             && which.day.is_none_or(has_day)
             && which.reason.as_ref().is_none_or(has_reason)
-    });
+    };
+    if state.is_none_or(|state| state != "invoiced") {
+        let brand = after.map_or(Bound::Unbounded, |(brand, _)| Bound::Included(brand.to_owned()));
+        add_due(&api, &mut snapshot, (brand_no, brand), &at, &mut rows, wanted).await?;
+    }
+    snapshot.rollback().await?;
     rows.sort_by(|one, other| one.key().cmp(&other.key()));
     Ok(at.page(rows, |row| format!("{}/{}", row.brand, row.period), |row| row))
 }
@@ -167,19 +173,51 @@ fn place(text: &str) -> Result<(&str, &str), Problem> {
     place.ok_or_else(|| Problem::query("starting_after is not what a page ended with"))
 }
 
-/// What is due, of one brand or of all. A brand whose documents cannot be computed hides no other.
+/// Adds what is due of one brand or of all from a place on, until there are rows enough for the page. Only as
+/// many brands are looked at as that takes: first as many as the page has rows, and more each time, since
+/// where few are `wanted` what all brands share would be read again and again.
+async fn add_due(
+    api: &Api,
+    snapshot: &mut PgConnection,
+    (brand_no, mut from): (Option<i32>, Bound<String>),
+    at: &At,
+    rows: &mut Vec<EndedPeriod>,
+    wanted: impl Fn(&EndedPeriod) -> bool,
+) -> Result<(), Problem> {
+    let rows_wanted = usize::try_from(at.rows()).unwrap_or(usize::MAX);
+    let mut count = at.limit;
+    loop {
+        let place = from.as_ref().map(String::as_str);
+        let brands = brands::some(&mut *snapshot, brand_no, place, count).await?;
+        let Some(last) = brands.last().map(|brand| brand.id.as_str().to_owned()) else { break };
+        let numbers = brands.iter().map(|brand| brand.no).collect();
+        let found = due(api, snapshot, Scope::these(numbers), brand_no.is_some()).await?;
+        rows.extend(found.into_iter().filter(&wanted));
+        // What comes of later brands comes after these.
+        if rows.iter().filter(|row| row.brand <= last).count() >= rows_wanted {
+            break;
+        }
+        from = Bound::Excluded(last);
+        count = (count * 2).min(BRANDS_MAX);
+    }
+    Ok(())
+}
+
+/// What is due of some brands. One whose documents cannot be computed hides no other; if it is the only one
+/// that was `asked_for`, it is said.
 async fn due(
     api: &Api,
     snapshot: &mut PgConnection,
-    brand_no: Option<i32>,
+    scope: Scope,
+    asked_for: bool,
 ) -> Result<Vec<EndedPeriod>, Problem> {
     let (terms, now) = (&api.config().terms, Utc::now());
-    let looked = billing_run::look_in(snapshot, terms, brand_no, now, None).await?;
+    let looked = billing_run::look_in(snapshot, terms, scope, now, None).await?;
     let mut rows = Vec::new();
     for (brand, candidates) in looked {
         match candidates {
             Ok(candidates) => rows.extend(candidates.iter().map(EndedPeriod::due)),
-            Err(error) if brand_no.is_some() => return Err(error.into()),
+            Err(error) if asked_for => return Err(error.into()),
             Err(error) => {
                 tracing::error!(brand = %brand.id, %error, "the brand's drafts cannot be computed");
             }
@@ -209,7 +247,7 @@ pub async fn get(
             return Ok(Json(EndedPeriod::invoiced(found)));
         }
     }
-    let rows = due(&api, &mut snapshot, Some(brand.no)).await?;
+    let rows = due(&api, &mut snapshot, Some(brand.no).into(), true).await?;
     snapshot.rollback().await?;
     let found = rows.into_iter().find(|row| row.period == period);
     found.map(Json).ok_or_else(|| no_period(&brand, &period))

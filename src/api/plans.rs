@@ -27,6 +27,12 @@ pub struct Plan {
     newest: Option<i32>,
 }
 
+impl From<plans::Named> for Plan {
+    fn from(row: plans::Named) -> Self {
+        Self { plan: row.plan_name, in_force: row.in_force, newest: row.newest }
+    }
+}
+
 /// A version of a plan, without its text.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlanVersion {
@@ -106,19 +112,16 @@ impl From<Standing> for PlanVersion {
     }
 }
 
-/// All versions of a plan, or of all, with their withdrawals, by name and number.
-async fn versions(api: &Api, name: Option<&str>) -> Result<Vec<Standing>, Problem> {
+/// All versions of a plan, with their withdrawals, by number.
+async fn versions(api: &Api, name: &str) -> Result<Vec<Standing>, Problem> {
     let pool = &api.store().pool;
     let today = Utc::now().date_naive();
-    let holding = plans::versions(pool, name).await?;
-    let withdrawn = plans::withdrawn(pool, name).await?;
-    let is_over = |at: usize, version: &Version| {
-        let next = holding.get(at + 1).filter(|next| next.plan_name == version.plan_name);
-        next.is_some_and(|next| next.effective_from <= today)
-    };
+    let holding = plans::versions(pool, Some(name)).await?;
+    let withdrawn = plans::withdrawn(pool, Some(name)).await?;
+    let is_over = |at: usize| holding.get(at + 1).is_some_and(|next| next.effective_from <= today);
     let holds = |(at, version): (usize, &Version)| Standing {
         version: version.clone(),
-        is_in_force: version.effective_from <= today && !is_over(at, version),
+        is_in_force: version.effective_from <= today && !is_over(at),
         withdrawal: None,
     };
     let was = |(version, why): (Version, Withdrawal)| Standing {
@@ -128,9 +131,7 @@ async fn versions(api: &Api, name: Option<&str>) -> Result<Vec<Standing>, Proble
     };
     let mut all: Vec<Standing> = holding.iter().enumerate().map(holds).collect();
     all.extend(withdrawn.into_iter().map(was));
-    all.sort_by(|Standing { version: one, .. }, Standing { version: next, .. }| {
-        (&one.plan_name, one.version).cmp(&(&next.plan_name, next.version))
-    });
+    all.sort_by_key(|one| one.version.version);
     Ok(all)
 }
 
@@ -142,21 +143,9 @@ fn no_plan(plan: &str) -> Problem {
 #[utoipa::path(get, path = "/v1/plans", tag = "plans", params(At),
     responses((status = 200, description = "A page", body = Page<Plan>)))]
 pub async fn list(State(api): State<Api>, at: At) -> Result<Listed<Plan>, Problem> {
-    let after: Option<String> = at.after()?;
-    let mut found: Vec<Plan> = Vec::new();
-    for Standing { version, is_in_force, withdrawal } in versions(&api, None).await? {
-        if found.last().is_none_or(|last| last.plan != version.plan_name) {
-            found.push(Plan { plan: version.plan_name.clone(), in_force: None, newest: None });
-        }
-        let Some(plan) = found.last_mut().filter(|_| withdrawal.is_none()) else { continue };
-        plan.newest = Some(version.version);
-        if is_in_force {
-            plan.in_force = Some(version.version);
-        }
-    }
-    found.retain(|plan| after.as_ref().is_none_or(|after| plan.plan > *after));
-    found.truncate(usize::try_from(at.rows()).unwrap_or(usize::MAX));
-    Ok(at.page(found, |plan| plan.plan.clone(), |plan| plan))
+    let (after, today): (Option<String>, _) = (at.after()?, Utc::now().date_naive());
+    let rows = plans::page(&api.store().pool, after.as_deref(), today, at.rows()).await?;
+    Ok(at.page(rows, |row| row.plan_name.clone(), Plan::from))
 }
 
 /// The versions of a plan, withdrawn ones too.
@@ -179,7 +168,7 @@ pub async fn known(api: &Api, plan: &str) -> Result<Vec<Standing>, Problem> {
     if !ids::is_name(plan, ids::NAME_BYTES_MAX) {
         return Err(no_plan(plan));
     }
-    let found = versions(api, Some(plan)).await?;
+    let found = versions(api, plan).await?;
     if found.is_empty() { Err(no_plan(plan)) } else { Ok(found) }
 }
 

@@ -16,7 +16,7 @@ use super::brands::known;
 use super::caller::Caller;
 use super::page::Query;
 use super::problem::Problem;
-use super::stream::{self, Sink, csv_row};
+use super::stream::{self, Gone, Sink, Source, csv_row};
 use crate::store::Error;
 use crate::store::usage::{self, Dimension};
 
@@ -117,11 +117,12 @@ pub async fn query(
         brand = BrandId::new(&id);
     }
     let query = usage::Query { by, brand, from: wanted.from, until: wanted.until };
-    if is_csv {
-        let write = |sink| write(snapshot, query, sink, Form::Csv);
-        return stream::answer("text/csv; charset=utf-8", write).await;
-    }
-    stream::answer("application/json", |sink| write(snapshot, query, sink, Form::Json)).await
+    let source = Source::new(&api, snapshot).await?;
+    let (content_type, form) = match is_csv {
+        true => ("text/csv; charset=utf-8", Form::Csv),
+        false => ("application/json", Form::Json),
+    };
+    stream::answer(&api, content_type, |sink| write(source, query, sink, form)).await
 }
 
 /// Whether CSV is asked for.
@@ -165,29 +166,19 @@ enum Form {
     Csv,
 }
 
-async fn write(
-    mut snapshot: PgTransaction<'static>,
-    query: usage::Query,
-    mut sink: Sink,
-    form: Form,
-) {
-    let result = rows(&mut snapshot, &query, &mut sink, form).await;
-    // It has written nothing, and what is left of it goes with its connection's next use.
-    let _ = snapshot.rollback().await;
-    if let Some(result) = result {
-        sink.end(result).await;
-    } else {
-        tracing::debug!("a reader of usage has gone away");
-    }
+async fn write(mut source: Source, query: usage::Query, mut sink: Sink, form: Form) {
+    let reader = sink.reader();
+    let result = reader.unless_gone(rows(&mut source.snapshot, &query, &mut sink, form)).await;
+    source.end(sink, result).await;
 }
 
-/// `None` if the reader has gone away.
+/// Writes the rows; what goes wrong in the database is what is answered.
 async fn rows(
     snapshot: &mut PgTransaction<'static>,
     query: &usage::Query,
     sink: &mut Sink,
     form: Form,
-) -> Option<Result<(), Error>> {
+) -> Result<Result<(), Error>, Gone> {
     let head = match form {
         Form::Json => b"{\"data\":[".to_vec(),
         Form::Csv => {
@@ -196,14 +187,14 @@ async fn rows(
             csv_row(query.by.iter().map(|one| name_of(*one)).chain(counts.iter().copied()))
         }
     };
-    sink.push(&head).await.ok()?;
+    sink.push(&head).await?;
     let mut rows = usage::rows(snapshot, query);
     let mut is_first = true;
     loop {
         let row = match rows.try_next().await {
             Ok(Some(row)) => row,
             Ok(None) => break,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Ok(Err(error)),
         };
         let bytes = match form {
             Form::Json => {
@@ -215,13 +206,13 @@ async fn rows(
             Form::Csv => csv_of(query, &row),
         };
         is_first = false;
-        sink.push(&bytes).await.ok()?;
+        sink.push(&bytes).await?;
     }
     drop(rows);
     if matches!(form, Form::Json) {
-        sink.push(b"]}").await.ok()?;
+        sink.push(b"]}").await?;
     }
-    Some(Ok(()))
+    Ok(Ok(()))
 }
 
 fn csv_of(query: &usage::Query, row: &usage::UsageRow) -> Vec<u8> {

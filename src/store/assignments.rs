@@ -8,7 +8,7 @@ use billing::period::{Anchor, Change};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
-use super::brands::{self, Brand};
+use super::brands::{self, Brand, Scope};
 use super::catalog::{self, Catalog};
 use super::{Error, forms, usage, waivers};
 
@@ -142,20 +142,20 @@ pub struct Ended {
 /// The days that an assignment prices: the first, and the first day after them; `None` if none.
 pub type Priced = Option<(NaiveDate, Option<NaiveDate>)>;
 
-/// The assignments of all brands, or of one, by brand and day; withdrawn ones too.
+/// The assignments of all brands, or of some, by brand and day; withdrawn ones too.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn records(
     executor: impl PgExecutor<'_>,
-    brand_no: Option<i32>,
+    scope: impl Into<Scope>,
 ) -> Result<Vec<Record>, Error> {
     Ok(sqlx::query_as(
         "select a.*, b.brand_id from assignment_now a join brand b using (brand_no) \
-         where $1::int is null or a.brand_no = $1 \
+         where $1::int[] is null or a.brand_no = any($1) \
          order by b.brand_id, a.from_day, a.assignment_no",
     )
-    .bind(brand_no)
+    .bind(scope.into().numbers())
     .fetch_all(executor)
     .await?)
 }
@@ -205,17 +205,17 @@ pub async fn history(
     .await?)
 }
 
-/// The timelines of all brands that have assignments, or of one brand.
+/// The timelines of all brands that have assignments, or of some.
 ///
 /// # Errors
 /// If the database is away, or what it holds contradicts itself.
 pub async fn timelines(
     connection: &mut PgConnection,
     catalog: &Catalog,
-    brand_no: Option<i32>,
+    scope: impl Into<Scope>,
 ) -> Result<BTreeMap<i32, Timeline>, Error> {
     let mut by_brand: BTreeMap<i32, Vec<Assignment>> = BTreeMap::new();
-    for record in records(connection, brand_no).await? {
+    for record in records(connection, scope).await? {
         by_brand.entry(record.brand_no).or_default().push(record.assignment());
     }
     let timeline = |(brand_no, assignments)| {

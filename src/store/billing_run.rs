@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
-use super::brands::{self, Brand};
+use super::brands::{self, Brand, Scope};
 use super::due::{self, Candidate, Known, Terms};
 use super::issue::{self, Approval, Issued, Refused};
 use super::{Error, Store};
@@ -61,18 +61,18 @@ async fn look_at(
     Ok(found)
 }
 
-/// As [`look`], in a snapshot of the caller's.
+/// As [`look`], at all brands or at some, in a snapshot of the caller's.
 ///
 /// # Errors
 /// If the database is away, or what all brands share cannot be read.
 pub async fn look_in(
     snapshot: &mut PgConnection,
     terms: &Terms,
-    brand_no: Option<i32>,
+    scope: impl Into<Scope>,
     now: DateTime<Utc>,
     issues: Option<Issues<'_>>,
 ) -> Result<Vec<Looked>, Error> {
-    let mut known = Known::read(snapshot, brand_no, issues.is_some()).await?;
+    let mut known = Known::read(snapshot, &scope.into(), issues.is_some()).await?;
     known.read_usage(snapshot, now).await?;
     let mut found = Vec::with_capacity(known.brands.len());
     for brand in &known.brands {

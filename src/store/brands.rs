@@ -1,5 +1,6 @@
 //! Brands and predicates: the dictionaries that the ledger's numbers stand for.
 
+use std::ops::Bound;
 use std::str::FromStr;
 
 use billing::ids::{BrandId, Predicate};
@@ -57,6 +58,78 @@ impl FromRow<'_, PgRow> for Profile {
             parked: row.try_get("parked")?,
         })
     }
+}
+
+/// Which brands are meant: all, or only those of these numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Scope(Option<Vec<i32>>);
+
+impl Scope {
+    pub fn these(numbers: Vec<i32>) -> Self {
+        Self(Some(numbers))
+    }
+
+    /// The numbers; `None` for all.
+    pub fn numbers(&self) -> Option<&[i32]> {
+        self.0.as_deref()
+    }
+}
+
+/// All, or the one of this number.
+impl From<Option<i32>> for Scope {
+    fn from(brand_no: Option<i32>) -> Self {
+        Self(brand_no.map(|no| vec![no]))
+    }
+}
+
+impl From<&Scope> for Scope {
+    fn from(scope: &Scope) -> Self {
+        scope.clone()
+    }
+}
+
+/// Every brand that is meant, in the order of the ids' bytes.
+///
+/// # Errors
+/// If the database is away.
+pub async fn within(executor: impl PgExecutor<'_>, scope: &Scope) -> Result<Vec<Brand>, Error> {
+    Ok(sqlx::query_as(
+        "select brand_no, brand_id, zone, parked_at is not null as is_parked from brand \
+         where $1::int[] is null or brand_no = any($1) order by brand_id collate \"C\"",
+    )
+    .bind(scope.numbers())
+    .fetch_all(executor)
+    .await?)
+}
+
+/// At most `limit` brands in the order of the ids' bytes, from this id on or after it; of one brand's number
+/// that one alone.
+///
+/// # Errors
+/// If the database is away.
+pub async fn some(
+    executor: impl PgExecutor<'_>,
+    brand_no: Option<i32>,
+    from: Bound<&str>,
+    limit: i64,
+) -> Result<Vec<Brand>, Error> {
+    let (id, is_included) = match from {
+        Bound::Included(id) => (Some(id), true),
+        Bound::Excluded(id) => (Some(id), false),
+        Bound::Unbounded => (None, false),
+    };
+    Ok(sqlx::query_as(
+        "select brand_no, brand_id, zone, parked_at is not null as is_parked from brand \
+         where ($1::int is null or brand_no = $1) \
+            and ($2::text is null or brand_id collate \"C\" > $2 or ($3 and brand_id = $2)) \
+         order by brand_id collate \"C\" limit $4",
+    )
+    .bind(brand_no)
+    .bind(id)
+    .bind(is_included)
+    .bind(limit)
+    .fetch_all(executor)
+    .await?)
 }
 
 /// Every brand.

@@ -81,6 +81,43 @@ pub async fn versions(
     .await?)
 }
 
+/// A plan by its name.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Named {
+    pub plan_name: String,
+    /// The version that is in force on the day; `None` if there is none yet.
+    pub in_force: Option<i32>,
+    /// The newest version that holds; `None` if all were withdrawn.
+    pub newest: Option<i32>,
+}
+
+/// The plans that were ever applied, after this name, in the order of the names' bytes.
+///
+/// # Errors
+/// If the database is away.
+pub async fn page(
+    executor: impl PgExecutor<'_>,
+    after: Option<&str>,
+    day: NaiveDate,
+    limit: i64,
+) -> Result<Vec<Named>, Error> {
+    Ok(sqlx::query_as(
+        "select p.plan_name, \
+            max(v.version) filter (where v.effective_from <= $2) as in_force, \
+            max(v.version) as newest \
+         from (select distinct plan_name collate \"C\" as plan_name from plan_version \
+            where $1::text is null or plan_name collate \"C\" > $1 \
+            order by 1 limit $3) p \
+         left join plan_version_now v on v.plan_name = p.plan_name \
+         group by 1 order by 1",
+    )
+    .bind(after)
+    .bind(day)
+    .bind(limit)
+    .fetch_all(executor)
+    .await?)
+}
+
 /// The versions that were withdrawn, each with its withdrawal; by name, then version.
 ///
 /// # Errors

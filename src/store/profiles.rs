@@ -10,7 +10,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::{FromRow, PgExecutor, PgPool};
 
-use super::{Error, brands};
+use super::Error;
+use super::brands::{self, Scope};
 
 /// A version of a brand's profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,13 +109,13 @@ pub async fn change<E>(
 /// If the database is away, or what it holds cannot be read.
 pub async fn newest(
     executor: impl PgExecutor<'_>,
-    brand_no: Option<i32>,
+    scope: impl Into<Scope>,
 ) -> Result<BTreeMap<i32, Party>, Error> {
     let rows: Vec<(i32, String)> = sqlx::query_as(
         "select distinct on (brand_no) brand_no, fields::text from brand_profile \
-         where $1::int is null or brand_no = $1 order by brand_no, version desc",
+         where $1::int[] is null or brand_no = any($1) order by brand_no, version desc",
     )
-    .bind(brand_no)
+    .bind(scope.into().numbers())
     .fetch_all(executor)
     .await?;
     rows.into_iter()
@@ -157,13 +158,13 @@ struct TaxRow {
 /// If the database is away, or what it holds cannot be read.
 pub async fn taxes(
     executor: impl PgExecutor<'_>,
-    brand_no: Option<i32>,
+    scope: impl Into<Scope>,
 ) -> Result<BTreeMap<i32, Vec<TaxRecord>>, Error> {
     let rows: Vec<TaxRow> = sqlx::query_as(
         "select brand_no, tax_no, from_day, category, rate_percent, exemption, made_at, made_by \
-         from brand_tax where $1::int is null or brand_no = $1 order by tax_no",
+         from brand_tax where $1::int[] is null or brand_no = any($1) order by tax_no",
     )
-    .bind(brand_no)
+    .bind(scope.into().numbers())
     .fetch_all(executor)
     .await?;
     let mut found: BTreeMap<i32, Vec<TaxRecord>> = BTreeMap::new();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgTransaction, Postgres};
+use sqlx::{PgConnection, PgPool, PgTransaction, Postgres};
 
 use super::{Error, Store};
 
@@ -36,13 +36,21 @@ pub async fn begin(
 }
 
 /// Lets the statements of a snapshot take so long instead: what is streamed goes at its reader's pace.
+/// Answers with the number by which [`cancel`] knows the snapshot's connection.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn extend(snapshot: &mut PgConnection, timeout: Duration) -> Result<(), Error> {
-    sqlx::query("select set_config('statement_timeout', $1, true)")
-        .bind(timeout.as_millis().to_string())
-        .execute(snapshot)
-        .await?;
+pub async fn extend(snapshot: &mut PgConnection, timeout: Duration) -> Result<i32, Error> {
+    let query = "select pg_backend_pid() from set_config('statement_timeout', $1, true)";
+    let timeout = timeout.as_millis().to_string();
+    Ok(sqlx::query_scalar(query).bind(timeout).fetch_one(snapshot).await?)
+}
+
+/// Ends the statement that runs on a connection which the caller holds; none if it is idle.
+///
+/// # Errors
+/// If the database is away.
+pub async fn cancel(pool: &PgPool, backend: i32) -> Result<(), Error> {
+    sqlx::query("select pg_cancel_backend($1)").bind(backend).execute(pool).await?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use sqlx::{FromRow, PgExecutor};
 
 use super::Error;
+use super::brands::Scope;
 
 /// Usage on days without an assignment, from one assignment or waiver to the next.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -33,7 +34,7 @@ const SETTLED: &str = "with settled as ( \
             exists (select from waiver_now w where w.brand_no = u.brand_no \
                 and w.from_day <= u.usage_day and u.usage_day < w.until_day) as waived \
         from (select brand_no, usage_day, sum(receipts - voided)::bigint as receipts from usage_day \
-              where receipts > voided and ($1::int is null or brand_no = $1) \
+              where receipts > voided and ($1::int[] is null or brand_no = any($1)) \
               group by brand_no, usage_day) u)";
 
 /// Usage that is neither assigned nor waived, by brand and day.
@@ -42,7 +43,7 @@ const SETTLED: &str = "with settled as ( \
 /// If the database is away.
 pub async fn unassigned(
     executor: impl PgExecutor<'_>,
-    brand_no: Option<i32>,
+    scope: impl Into<Scope>,
 ) -> Result<Vec<Unassigned>, Error> {
     // Days belong together if nothing begins between them.
     let statement = format!(
@@ -57,7 +58,9 @@ pub async fn unassigned(
          where not s.assigned and not s.waived \
          group by b.brand_id, c.before order by b.brand_id, first_day"
     );
-    Ok(sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(brand_no).fetch_all(executor).await?)
+    let scope = scope.into();
+    let rows = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(scope.numbers());
+    Ok(rows.fetch_all(executor).await?)
 }
 
 /// How the usage of each brand is settled, by brand.
@@ -66,7 +69,7 @@ pub async fn unassigned(
 /// If the database is away.
 pub async fn coverage(
     executor: impl PgExecutor<'_>,
-    brand_no: Option<i32>,
+    scope: impl Into<Scope>,
 ) -> Result<Vec<Coverage>, Error> {
     let statement = format!(
         "{SETTLED} select b.brand_id as brand, sum(receipts)::bigint as counted, \
@@ -76,5 +79,7 @@ pub async fn coverage(
                 as unassigned \
          from settled join brand b using (brand_no) group by b.brand_id order by b.brand_id"
     );
-    Ok(sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(brand_no).fetch_all(executor).await?)
+    let scope = scope.into();
+    let rows = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(scope.numbers());
+    Ok(rows.fetch_all(executor).await?)
 }

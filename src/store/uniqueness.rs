@@ -13,6 +13,7 @@ use billing::receipt::ReceiptKey;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::brands::Scope;
 use super::copy;
 use super::filter::{self, Filter};
 use super::segments::{entries_of, segment_of, table_of};
@@ -48,14 +49,14 @@ pub async fn of_sealed(snapshot: &mut PgConnection) -> Result<Uniqueness, Error>
     })
 }
 
-/// Proves it for all receipts up to the cutoff, or for those of one brand.
+/// Proves it for all receipts up to the cutoff, or for those of some brands.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn prove(
     snapshot: &mut PgConnection,
     cutoff: i64,
-    brand_no: Option<i32>,
+    scope: &Scope,
 ) -> Result<Uniqueness, Error> {
     let of_sealed = of_sealed(snapshot).await?;
     if of_sealed != Uniqueness::Proved {
@@ -77,7 +78,7 @@ pub async fn prove(
     for segment in unsealed {
         let entries = entries_of(segment, segment_entries);
         let until = entries.end.min(cutoff.saturating_add(1));
-        read(snapshot, entries.start..until, brand_no, &mut keys).await?;
+        read(snapshot, entries.start..until, scope, &mut keys).await?;
     }
     keys.sort_unstable();
     let mut doubles = keys.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
@@ -104,10 +105,13 @@ fn split(key: &Key) -> (i32, ReceiptKey) {
 async fn read(
     snapshot: &mut PgConnection,
     entries: std::ops::Range<i64>,
-    brand_no: Option<i32>,
+    scope: &Scope,
     keys: &mut Vec<Key>,
 ) -> Result<(), Error> {
-    let brand = brand_no.map_or_else(String::new, |brand| format!(" and brand_no = {brand}"));
+    let brand = scope.numbers().map_or_else(String::new, |numbers| {
+        let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+        format!(" and brand_no = any('{{{}}}'::int[])", numbers.join(","))
+    });
     // Made of numbers alone, so the statement is safe to put together.
     let statement = format!(
         "copy (select brand_no, receipt_key from ledger where source < 3 and entry >= {} \

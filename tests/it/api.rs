@@ -6,7 +6,9 @@ mod master;
 mod matrix;
 mod mending;
 mod money;
+mod pages;
 mod service;
+mod streams;
 mod tls;
 mod tokens;
 

@@ -21,7 +21,7 @@ use crate::harness::{World, wait_for};
 use crate::metering::receipt;
 
 /// 30.00 a month; receipts at 1.00, and all of them at 0.50 from the fifth on.
-const VOLUME: &str = r#"
+pub const VOLUME: &str = r#"
 name = "volume"
 currency = "EUR"
 cadence = "monthly"
@@ -145,6 +145,22 @@ impl Till {
             (at >= last).then_some(())
         })
         .await;
+    }
+
+    /// Stops the engine.
+    pub async fn stop(&self) {
+        if let Some(engine) = self.engine.lock().await.take() {
+            engine.stop().await;
+        }
+    }
+
+    /// Runs a statement as somebody whom no rule stops.
+    pub async fn by_force(&self, statement: &str) {
+        let mut connection = self.world.store.connect().await.unwrap();
+        let no_rules = "set session_replication_role = replica";
+        sqlx::raw_sql(no_rules).execute(&mut connection).await.unwrap();
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await;
+        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 
     pub fn run(&self, line: &str) -> Output {

@@ -14,7 +14,7 @@ use super::super::amount::Exact;
 use super::super::caller::Caller;
 use super::super::page::Query;
 use super::super::problem::Problem;
-use super::super::stream::{self, Sink, csv_row};
+use super::super::stream::{self, Gone, Sink, Source, csv_row};
 use super::super::usage::wants_csv;
 use super::days;
 use crate::store::Error;
@@ -128,23 +128,14 @@ pub async fn invoice_register(
     let days = days(wanted.from, wanted.until)?;
     let snapshot = api.read(&caller).await?;
     let content_type = if is_csv { "text/csv; charset=utf-8" } else { "application/json" };
-    stream::answer(content_type, move |sink| write(snapshot, days, sink, is_csv)).await
+    let source = Source::new(&api, snapshot).await?;
+    stream::answer(&api, content_type, move |sink| write(source, days, sink, is_csv)).await
 }
 
-async fn write(
-    mut snapshot: PgTransaction<'static>,
-    days: (NaiveDate, NaiveDate),
-    mut sink: Sink,
-    is_csv: bool,
-) {
-    let result = rows(&mut snapshot, days, &mut sink, is_csv).await;
-    // It has written nothing, and what is left of it goes with its connection's next use.
-    let _ = snapshot.rollback().await;
-    if let Some(result) = result {
-        sink.end(result).await;
-    } else {
-        tracing::debug!("a reader of the register has gone away");
-    }
+async fn write(mut source: Source, days: (NaiveDate, NaiveDate), mut sink: Sink, is_csv: bool) {
+    let reader = sink.reader();
+    let result = reader.unless_gone(rows(&mut source.snapshot, days, &mut sink, is_csv)).await;
+    source.end(sink, result).await;
 }
 
 const COLUMNS: [&str; 18] = [
@@ -168,36 +159,36 @@ const COLUMNS: [&str; 18] = [
     "total",
 ];
 
-/// `None` if the reader has gone away.
+/// Writes the rows; what goes wrong in the database is what is answered.
 async fn rows(
     snapshot: &mut PgTransaction<'static>,
     days: (NaiveDate, NaiveDate),
     sink: &mut Sink,
     is_csv: bool,
-) -> Option<Result<(), Error>> {
+) -> Result<Result<(), Error>, Gone> {
     let head = if is_csv { csv_row(COLUMNS) } else { b"{\"data\":[".to_vec() };
-    sink.push(&head).await.ok()?;
+    sink.push(&head).await?;
     let mut rows = reports::register(snapshot, days);
     let mut is_first = true;
     loop {
         let row = match rows.try_next().await {
             Ok(Some(row)) => row,
             Ok(None) => break,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Ok(Err(error)),
         };
         if is_csv {
-            sink.push(&csv_of(&row)).await.ok()?;
+            sink.push(&csv_of(&row)).await?;
         } else {
             let mut bytes = if is_first { Vec::new() } else { b",".to_vec() };
             bytes.extend(serde_json::to_vec(&RegisterRow::from(row)).unwrap_or_default());
-            sink.push(&bytes).await.ok()?;
+            sink.push(&bytes).await?;
         }
         is_first = false;
     }
     if !is_csv {
-        sink.push(b"]}").await.ok()?;
+        sink.push(b"]}").await?;
     }
-    Some(Ok(()))
+    Ok(Ok(()))
 }
 
 fn csv_of(row: &Registered) -> Vec<u8> {

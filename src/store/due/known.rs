@@ -15,7 +15,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::{FromRow, PgConnection};
 
-use crate::store::brands::{self, Brand};
+use crate::store::brands::{self, Brand, Scope};
 use crate::store::catalog::{self, Catalog};
 use crate::store::period_usage::{self, Row as UsageRow};
 use crate::store::unassigned::{self, Unassigned};
@@ -87,19 +87,17 @@ struct InvoicedRow {
 }
 
 impl Known {
-    /// Reads it, of one brand or of all. If something is to be issued, `proves` that no receipt is counted
+    /// Reads it, of all brands or of some. If something is to be issued, `proves` that no receipt is counted
     /// twice, which reads what is not sealed of the ledger; otherwise no more is known than what was found.
     ///
     /// # Errors
     /// If the database is away, or what it holds cannot be read.
     pub async fn read(
         snapshot: &mut PgConnection,
-        brand_no: Option<i32>,
+        scope: &Scope,
         proves: bool,
     ) -> Result<Self, Error> {
-        let mut brands = brands::all(&mut *snapshot).await?;
-        brands.retain(|brand| brand_no.is_none_or(|only| brand.no == only));
-        brands.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+        let brands = brands::within(&mut *snapshot, scope).await?;
         let catalog = catalog::read(&mut *snapshot).await?;
         let cutoff = usage_fold::last_entry(&mut *snapshot).await?;
         let (gaps, stream_confirmed) = gaps(snapshot).await?;
@@ -117,17 +115,17 @@ impl Known {
             caught_up: caught_up.unwrap_or(DateTime::<Utc>::MIN_UTC),
             audit: audit(snapshot).await?,
             uniqueness: if proves {
-                uniqueness::prove(snapshot, cutoff, brand_no).await?
+                uniqueness::prove(snapshot, cutoff, scope).await?
             } else {
                 uniqueness::of_sealed(snapshot).await?
             },
             usage: BTreeMap::new(),
         };
-        known.read_terms(snapshot, brand_no).await?;
-        known.read_billing(snapshot, brand_no).await?;
-        known.read_invoiced(snapshot, brand_no).await?;
-        known.read_billed(snapshot, brand_no).await?;
-        known.read_cases(snapshot, brand_no).await?;
+        known.read_terms(snapshot, scope).await?;
+        known.read_billing(snapshot, scope).await?;
+        known.read_invoiced(snapshot, scope).await?;
+        known.read_billed(snapshot, scope).await?;
+        known.read_cases(snapshot, scope).await?;
         Ok(known)
     }
 
@@ -175,17 +173,17 @@ impl Known {
     async fn read_terms(
         &mut self,
         snapshot: &mut PgConnection,
-        brand_no: Option<i32>,
+        scope: &Scope,
     ) -> Result<(), Error> {
-        let timelines = assignments::timelines(&mut *snapshot, &self.catalog, brand_no).await?;
+        let timelines = assignments::timelines(&mut *snapshot, &self.catalog, scope).await?;
         for (brand, timeline) in timelines {
             self.with(brand, |of| of.timeline = timeline);
         }
-        for (brand, records) in profiles::taxes(&mut *snapshot, brand_no).await? {
+        for (brand, records) in profiles::taxes(&mut *snapshot, scope).await? {
             let dated = records.into_iter().map(|record| record.dated).collect();
             self.with(brand, |of| of.taxes = dated);
         }
-        for (brand, party) in profiles::newest(&mut *snapshot, brand_no).await? {
+        for (brand, party) in profiles::newest(&mut *snapshot, scope).await? {
             self.with(brand, |of| of.buyer = Some(party));
         }
         Ok(())
@@ -194,14 +192,14 @@ impl Known {
     async fn read_billing(
         &mut self,
         snapshot: &mut PgConnection,
-        brand_no: Option<i32>,
+        scope: &Scope,
     ) -> Result<(), Error> {
         let rows: Vec<(i32, i64, Option<Vec<u8>>)> = sqlx::query_as(
             "select b.brand_no, b.version, d.hash from brand_billing b \
              left join document d on d.brand_no = b.brand_no and d.chain = b.documents \
-             where $1::int is null or b.brand_no = $1",
+             where $1::int[] is null or b.brand_no = any($1)",
         )
-        .bind(brand_no)
+        .bind(scope.numbers())
         .fetch_all(&mut *snapshot)
         .await?;
         for (brand, version, hash) in rows {
@@ -217,7 +215,7 @@ impl Known {
     async fn read_invoiced(
         &mut self,
         snapshot: &mut PgConnection,
-        brand_no: Option<i32>,
+        scope: &Scope,
     ) -> Result<(), Error> {
         // Usage has changed if an entry came after the last one seen, or one was taken back.
         let rows: Vec<InvoicedRow> = sqlx::query_as(
@@ -237,9 +235,9 @@ impl Known {
                 sum(receipts - voided) as receipts from usage_day u \
                 where u.brand_no = s.brand_no and u.usage_day >= s.period_start \
                     and u.usage_day < s.period_end) u \
-             where $1::int is null or s.brand_no = $1 order by s.brand_no, s.period_start",
+             where $1::int[] is null or s.brand_no = any($1) order by s.brand_no, s.period_start",
         )
-        .bind(brand_no)
+        .bind(scope.numbers())
         .fetch_all(&mut *snapshot)
         .await?;
         for row in rows {
@@ -253,7 +251,7 @@ impl Known {
     async fn read_billed(
         &mut self,
         snapshot: &mut PgConnection,
-        brand_no: Option<i32>,
+        scope: &Scope,
     ) -> Result<(), Error> {
         type Row = (i32, NaiveDate, String, i64, i64, Decimal, String);
         // What was taken back is as if it had never been charged.
@@ -262,9 +260,9 @@ impl Known {
                 d.currency \
              from billed b join document_now d using (document_no) \
              where d.state = 'finalized' and not b.is_opposite \
-                and ($1::int is null or b.brand_no = $1)",
+                and ($1::int[] is null or b.brand_no = any($1))",
         )
-        .bind(brand_no)
+        .bind(scope.numbers())
         .fetch_all(&mut *snapshot)
         .await?;
         for (brand, period, key, quantity, receipts, amount, currency) in rows {
@@ -287,16 +285,19 @@ impl Known {
     async fn read_cases(
         &mut self,
         snapshot: &mut PgConnection,
-        brand_no: Option<i32>,
+        scope: &Scope,
     ) -> Result<(), Error> {
         let counts: Vec<(i32, i64, i64, i64)> = sqlx::query_as(
             "select brand_no, sum(r)::bigint, sum(c)::bigint, sum(p)::bigint from ( \
                 select b.brand_no, count(*) as r, 0 as c, 0 as p from rejection x \
-                    join brand b using (brand_id) where x.state = 'open' group by 1 \
-                union all select brand_no, 0, count(*), 0 from conflict where state = 'open' group by 1 \
-                union all select brand_no, 0, 0, count(*) from parked_event \
-                    where outcome is null group by 1) n group by brand_no",
+                    join brand b using (brand_id) where x.state = 'open' \
+                        and ($1::int[] is null or b.brand_no = any($1)) group by 1 \
+                union all select brand_no, 0, count(*), 0 from conflict where state = 'open' \
+                    and ($1::int[] is null or brand_no = any($1)) group by 1 \
+                union all select brand_no, 0, 0, count(*) from parked_event where outcome is null \
+                    and ($1::int[] is null or brand_no = any($1)) group by 1) n group by brand_no",
         )
+        .bind(scope.numbers())
         .fetch_all(&mut *snapshot)
         .await?;
         for (brand, rejections, conflicts, parked) in counts {
@@ -308,22 +309,26 @@ impl Known {
         }
         let numbers: BTreeMap<String, i32> =
             self.brands.iter().map(|brand| (brand.id.as_str().to_owned(), brand.no)).collect();
-        for found in unassigned::unassigned(&mut *snapshot, brand_no).await? {
+        for found in unassigned::unassigned(&mut *snapshot, scope).await? {
             if let Some(brand) = numbers.get(&found.brand) {
                 self.with(*brand, |of| of.unassigned.push(found));
             }
         }
-        let holds: Vec<(i32, Option<NaiveDate>, String)> =
-            sqlx::query_as("select brand_no, period_start, because from hold_now order by hold_no")
-                .fetch_all(&mut *snapshot)
-                .await?;
+        let holds: Vec<(i32, Option<NaiveDate>, String)> = sqlx::query_as(
+            "select brand_no, period_start, because from hold_now \
+             where $1::int[] is null or brand_no = any($1) order by hold_no",
+        )
+        .bind(scope.numbers())
+        .fetch_all(&mut *snapshot)
+        .await?;
         for (brand, period, because) in holds {
             self.with(brand, |of| of.holds.push((period, because)));
         }
         let overrides: Vec<(i32, NaiveDate, String, String, String)> = sqlx::query_as(
             "select brand_no, period_start, reason, made_by, because from period_override \
-             order by override_no desc",
+             where $1::int[] is null or brand_no = any($1) order by override_no desc",
         )
+        .bind(scope.numbers())
         .fetch_all(&mut *snapshot)
         .await?;
         for (brand, period, reason, by, because) in overrides {

@@ -18,7 +18,7 @@ fn terms() -> Terms {
     billing_terms(&prooftally::config::Config::load(source).unwrap().config)
 }
 
-async fn till(receipts: &[(&str, &str)]) -> Till {
+pub(super) async fn till(receipts: &[(&str, &str)]) -> Till {
     Till::with_engine(receipts, |config| {
         config.billing.terms = terms();
         if let Some(api) = &mut config.api {
