@@ -6,6 +6,7 @@
 mod lookout;
 mod metering;
 mod rounds;
+mod serving;
 mod settings;
 
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 pub use lookout::time_to_loss;
+use serving::Serving;
 pub use settings::{
     billing_terms, bus_config, origin_of_mirror, price_lists, store_config, streams_wanted,
     witness_config,
@@ -85,6 +87,7 @@ pub struct Engine {
     root: ActorRef<EngineMsg>,
     ended: tokio::task::JoinHandle<()>,
     beside: Vec<tokio::task::JoinHandle<()>>,
+    serving: Option<Serving>,
     parts: Arc<Parts>,
     pub admin: SocketAddr,
     /// Where the API listens, if it is on.
@@ -132,7 +135,13 @@ impl Engine {
             }
         })];
         let counted = Lent::default();
-        let api = serve_api(&config, &health, &counted, &mut beside).await?;
+        let serving = match config.api.clone() {
+            Some(api) => {
+                let (store, health) = (config.store.clone(), Arc::clone(&health));
+                Some(Serving::start(api, store, health, counted.clone()).await?)
+            }
+            None => None,
+        };
         let store = Store::new(&config.store)?;
         let bus = bus::connect(&config.bus, true).await?;
         let restart = config.restart;
@@ -179,7 +188,8 @@ impl Engine {
             .await
             .map_err(|error| anyhow::anyhow!("the root actor cannot be started: {error}"))?;
         tracing::info!(%admin, "engine has started");
-        Ok(Self { root, ended, beside, parts, admin, api })
+        let api = serving.as_ref().map(|serving| serving.address);
+        Ok(Self { root, ended, beside, serving, parts, admin, api })
     }
 
     /// Completes when the engine ends by itself: its restart budget is spent.
@@ -200,6 +210,7 @@ impl Engine {
         for task in self.beside {
             task.abort();
         }
+        drop(self.serving);
         let fence = *self.parts.fence.borrow();
         let committed = *self.parts.committed.borrow();
         let last_words = async {
@@ -218,25 +229,4 @@ impl Engine {
         let _ = tokio::time::timeout(LAST_WORDS_MAX, last_words).await;
         tracing::info!("engine has stopped");
     }
-}
-
-/// Opens the API's listener and serves it beside, with a pool of its own.
-async fn serve_api(
-    config: &Config,
-    health: &Arc<Health>,
-    counted: &Lent,
-    beside: &mut Vec<tokio::task::JoinHandle<()>>,
-) -> anyhow::Result<Option<SocketAddr>> {
-    let Some(api) = &config.api else { return Ok(None) };
-    let own = store::Config { connections_max: api.connections_max, ..config.store.clone() };
-    let store = Store::new(&own)?;
-    let server = api::Server::open(api.clone(), store, Arc::clone(health), counted.clone()).await?;
-    let address = server.address;
-    beside.push(tokio::spawn(async move {
-        if let Err(error) = server.serve().await {
-            tracing::error!(%error, "the API has ended");
-        }
-    }));
-    tracing::info!(%address, tls = api.tls.is_some(), "the API listens");
-    Ok(Some(address))
 }

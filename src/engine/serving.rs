@@ -1,0 +1,74 @@
+//! The API beside the metering: with threads and a pool of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::api;
+use crate::store::finding::Lent;
+use crate::store::{self, Store};
+use crate::telemetry::health::Health;
+
+/// Requests mostly wait for the database.
+const THREADS: usize = 2;
+
+/// The API. It ends when this is dropped.
+pub(super) struct Serving {
+    _threads: Threads,
+    pub address: SocketAddr,
+}
+
+impl Serving {
+    /// Opens the listener and serves it.
+    ///
+    /// # Errors
+    /// If the listener cannot be opened, or what the API needs cannot be read.
+    pub async fn start(
+        api: api::Config,
+        store: store::Config,
+        health: Arc<Health>,
+        counted: Lent,
+    ) -> anyhow::Result<Self> {
+        let threads = Threads::start()?;
+        let store = store::Config { connections_max: api.connections_max, ..store };
+        let has_tls = api.tls.is_some();
+        let server = threads.runtime().spawn(async move {
+            api::Server::open(api, Store::new(&store)?, health, counted).await
+        });
+        let server = server.await??;
+        let address = server.address;
+        threads.runtime().spawn(async move {
+            if let Err(error) = server.serve().await {
+                tracing::error!(%error, "the API has ended");
+            }
+        });
+        tracing::info!(%address, tls = has_tls, "the API listens");
+        Ok(Self { _threads: threads, address })
+    }
+}
+
+/// The threads that requests are served by. Metering decodes and hashes a chunk in one go, some milliseconds long,
+/// and whoever shared its threads would wait for that.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> std::io::Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(THREADS).thread_name("api").enable_all();
+        Ok(Self(Some(builder.build()?)))
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Whoever drops this may be a task, and tasks must not wait for threads.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
