@@ -14,7 +14,7 @@ use super::caller::{Caller, no_brand};
 use super::once::Secret;
 use super::page::{At, Body, Listed, Page, Path};
 use super::problem::Problem;
-use crate::store::{api_keys, brands};
+use crate::store::{api_keys, brands, forms};
 
 /// A key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,7 +73,7 @@ pub async fn list(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewApiKey {
-    /// For people; 1 to 100 characters.
+    /// For people; 1 to 100 characters on one line.
     #[schema(example = "finance team", min_length = 1, max_length = 100)]
     name: String,
     /// `finance_read`, `finance`, `operator` or `admin`.
@@ -102,9 +102,7 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let role = api_keys::Role::from_name(&new.role)
         .ok_or_else(|| Problem::body("role is finance_read, finance, operator or admin"))?;
-    if !(1..=100).contains(&new.name.chars().count()) {
-        return Err(Problem::body("name has 1 to 100 characters"));
-    }
+    let name = forms::key_name(&new.name).map_err(|what| Problem::body(format!("name: {what}")))?;
     if new.expires_at.is_some_and(|at| at <= Utc::now()) {
         return Err(Problem::body("expires_at lies in the past"));
     }
@@ -119,7 +117,7 @@ pub async fn create(
             Some(brands::find(pool, &id).await?.ok_or_else(|| no_brand(brand))?.no)
         }
     };
-    let wanted = api_keys::New { name: new.name, role, brand_no, expires_at: new.expires_at };
+    let wanted = api_keys::New { name, role, brand_no, expires_at: new.expires_at };
     let made = api_keys::create(pool, &wanted, &caller.name).await?;
     let answer = Json(MadeApiKey { key_no: made.key_no, key: made.key });
     let mut response = (StatusCode::CREATED, answer).into_response();

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use super::asking::operator;
 use super::output::{Listing, Output};
 use super::{Problem, brands};
-use crate::store::Store;
 use crate::store::api_keys::{self, New, Role};
+use crate::store::{Store, forms};
 
 #[derive(Debug, Subcommand)]
 pub enum Keys {
@@ -26,7 +26,7 @@ pub enum Keys {
 #[derive(Debug, Args)]
 pub struct Create {
     /// Who will use it, for people
-    #[arg(long, value_parser = name)]
+    #[arg(long, value_parser = forms::key_name)]
     name: String,
     /// What it may do
     #[arg(long, value_parser = PossibleValuesParser::new(Role::ALL.map(Role::as_str)))]
@@ -37,14 +37,6 @@ pub struct Create {
     /// Days that it holds; for ever if it is left out
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
     expires_in_days: Option<u64>,
-}
-
-/// 1 to 100 characters, as the database has it.
-fn name(text: &str) -> Result<String, String> {
-    match text.chars().count() {
-        1..=100 => Ok(text.to_owned()),
-        count => Err(format!("a name has 1 to 100 characters, not {count}")),
-    }
 }
 
 impl Keys {

@@ -41,7 +41,7 @@ pub struct Finding {
 }
 
 /// Checks and what their findings weigh, in the order in which they run.
-pub const CHECKS: [(&str, Severity); 16] = [
+pub const CHECKS: [(&str, Severity); 17] = [
     ("conservation", Severity::Violation),
     ("tiling", Severity::Violation),
     ("gaps", Severity::Violation),
@@ -57,6 +57,7 @@ pub const CHECKS: [(&str, Severity); 16] = [
     ("contents", Severity::Violation),
     ("segments", Severity::Violation),
     ("documents", Severity::Violation),
+    ("cancellations", Severity::Violation),
     ("shared_receipts", Severity::Note),
 ];
 
@@ -122,6 +123,7 @@ async fn run_on(connection: &mut PgConnection, mut done: impl FnMut(&str)) -> Re
             "contents" => contents::contents(&mut snapshot).await?,
             "segments" => segments::segments(&mut snapshot, &mut digests).await?,
             "documents" => checks::documents(&mut snapshot).await?,
+            "cancellations" => checks::cancellations(&mut snapshot).await?,
             _ => checks::shared_receipts(&mut snapshot).await?,
         };
         findings.extend(found.into_iter().map(|what| Finding { check, severity, what }));

@@ -37,6 +37,8 @@ pub struct Listed {
     credits: Vec<Decimal>,
     payments: Vec<Decimal>,
     is_written_off: bool,
+    /// Whether what it credits is cancelled, to which it belongs then.
+    credits_cancelled: bool,
 }
 
 /// What can be done to a document.
@@ -143,9 +145,10 @@ impl Listed {
         let is_invoice = self.kind != "credit_note";
         let is_untouched = self.credits.is_empty() && self.payments.is_empty();
         let has_rest = balance.credited != balance.total;
+        // A note that cancels an invoice stands as long as the cancellation, and so do those before it.
+        let is_free = self.cause != "cancel" && !self.credits_cancelled;
         let may = [
-            // A note that cancels an invoice stands as long as the cancellation.
-            (Action::Void, stands && !self.is_delivered && is_untouched && self.cause != "cancel"),
+            (Action::Void, stands && !self.is_delivered && is_untouched && is_free),
             (Action::Cancel, stands && is_invoice && self.number.is_some()),
             (Action::MarkSent, self.state != "voided" && !self.is_delivered),
             (Action::Credit, stands && is_invoice && self.number.is_some() && has_rest),
@@ -176,7 +179,10 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<
                     and e.kind in ('voided', 'cancelled'))) as credits, \
             array(select amount from payment y where y.document_no = d.document_no) as payments, \
             exists (select from document_event e where e.document_no = d.document_no \
-                and e.kind = 'written_off') as is_written_off \
+                and e.kind = 'written_off') as is_written_off, \
+            exists (select from document_line l join document_event e \
+                on e.document_no = l.credits_document and e.kind = 'cancelled' \
+                where l.document_no = d.document_no) as credits_cancelled \
          from document_now d join brand b using (brand_no) \
          left join document_period p on p.document_no = d.document_no and p.is_regular \
          where ($1::int is null or d.brand_no = $1) and ($2::text is null or d.state = $2) \

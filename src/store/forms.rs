@@ -7,6 +7,8 @@ use chrono::{Datelike, NaiveDate};
 pub const REASON_CHARS_MAX: usize = 1_000;
 /// Longest reference of a payment, in characters.
 pub const REFERENCE_CHARS_MAX: usize = 200;
+/// Longest name of a key, in characters.
+pub const KEY_NAME_CHARS_MAX: usize = 100;
 /// Longest name of a brand, in characters.
 pub const DISPLAY_NAME_CHARS_MAX: usize = 200;
 
@@ -15,7 +17,14 @@ pub const DISPLAY_NAME_CHARS_MAX: usize = 200;
 /// # Errors
 /// What is wrong, for the person who wrote it.
 pub fn day(text: &str) -> Result<NaiveDate, String> {
-    let day: NaiveDate = text.parse().map_err(|_| "write a day as YYYY-MM-DD".to_owned())?;
+    // The parser takes a sign, and numbers of fewer digits.
+    let is_plain = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    let day: Option<NaiveDate> = text.parse().ok().filter(|_| is_plain);
+    let day = day.ok_or_else(|| "write a day as YYYY-MM-DD".to_owned())?;
     if (1970..=9999).contains(&day.year()) {
         Ok(day)
     } else {
@@ -56,12 +65,33 @@ pub fn display_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// One line, since it stands in tables and on documents.
+/// What people call a key of the API: 1 to 100 characters.
+///
+/// # Errors
+/// What is wrong, for the person who wrote it.
+pub fn key_name(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1..=KEY_NAME_CHARS_MAX => storable(text),
+        count => Err(format!("a name has 1 to {KEY_NAME_CHARS_MAX} characters, not {count}")),
+    }
+}
+
+/// One line that is what it looks like, since it stands in tables and on documents.
 fn storable(text: &str) -> Result<String, String> {
     if text.contains(char::is_control) {
         return Err("it has a control character".to_owned());
     }
+    if let Some(unseen) = text.chars().find(|letter| is_unseen(*letter)) {
+        let code = u32::from(unseen);
+        return Err(format!("it has U+{code:04X}, which cannot be seen or turns the text around"));
+    }
     Ok(text.to_owned())
+}
+
+/// Characters of no width, and those that change the direction of what follows.
+fn is_unseen(letter: char) -> bool {
+    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -73,10 +103,23 @@ mod tests {
         for good in ["1970-01-01", "2026-09-20", "9999-12-31"] {
             assert_eq!(day(good).map(|day| day.to_string()), Ok(good.to_owned()));
         }
-        for bad in ["1969-12-31", "+10000-01-01", "-9999-01-01", "0001-01-01"] {
+        for bad in ["1969-12-31", "0000-01-01", "0001-01-01"] {
             assert_eq!(day(bad), Err("a day is in the years 1970 to 9999".to_owned()), "{bad}");
         }
-        for bad in ["2026-02-30", "tomorrow", "2026-09", ""] {
+        for bad in [
+            "2026-02-30",
+            "tomorrow",
+            "2026-09",
+            "",
+            "+2026-11-26",
+            "+10000-01-01",
+            "-9999-01-01",
+            "2026-9-1",
+            "2026-09-1 ",
+            " 2026-09-1",
+            "2026/09/01",
+            "２026-09",
+        ] {
             assert_eq!(day(bad), Err("write a day as YYYY-MM-DD".to_owned()), "{bad}");
         }
     }
@@ -89,9 +132,32 @@ mod tests {
         }
         assert!(display_name(&"ä".repeat(DISPLAY_NAME_CHARS_MAX)).is_ok());
         assert!(display_name("").is_err());
+        assert!(key_name(&"ä".repeat(KEY_NAME_CHARS_MAX)).is_ok());
+        for bad in ["", "a\u{1b}[31mb", &"x".repeat(KEY_NAME_CHARS_MAX + 1)] {
+            assert!(key_name(bad).is_err(), "{bad:?}");
+        }
         assert_eq!(reference(" 4711 "), Ok("4711".to_owned()));
         for bad in ["", "a\tb", &"x".repeat(REFERENCE_CHARS_MAX + 1)] {
             assert!(reference(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_seen() {
+        type Form = fn(&str) -> Result<String, String>;
+        let forms: [Form; 4] = [reason, reference, display_name, key_name];
+        let unseen = [
+            '\u{200b}', '\u{200d}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}',
+            '\u{feff}',
+        ];
+        for form in forms {
+            for letter in unseen {
+                let told = form(&format!("a{letter}b")).unwrap_err();
+                assert!(told.contains(&format!("U+{:04X}", u32::from(letter))), "{told}");
+            }
+            for good in ["a\u{2010}b", "a\u{202f}b", "\u{5e9}\u{5dc}", "Ünïcode ✓"] {
+                assert_eq!(form(good).as_deref(), Ok(good));
+            }
         }
     }
 }

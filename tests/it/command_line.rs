@@ -178,3 +178,12 @@ async fn local_servers_come_up_and_go_with_the_process_even_when_it_is_killed() 
         .await;
     }
 }
+
+/// It stands in tables, so it is what it looks like.
+#[test]
+fn a_name_of_a_key_has_no_characters_that_are_not_seen() {
+    for name in ["a\u{1b}[31mb", "a\nb", "a\u{202e}b", "a\u{200b}b", "\u{feff}a", ""] {
+        let told = run(&["keys", "create", "--role", "finance", "--name", name], &[]);
+        assert_eq!(told.status.code(), Some(2), "{name:?}: {told:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Documents through the command line: finalization, late usage, what opposes a document, and the rules of
 //! the database.
 
+mod cancelled;
 mod cases;
 mod late;
 mod numbers;

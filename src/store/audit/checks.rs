@@ -304,6 +304,31 @@ pub(super) async fn documents(connection: &mut PgConnection) -> Result<Vec<Strin
     Ok(differences.into_iter().take(most).map(say).collect())
 }
 
+/// What a cancelled document charged is given back, line by line, by notes that stand.
+pub(super) async fn cancellations(connection: &mut PgConnection) -> Result<Vec<String>, Error> {
+    let open: Vec<(String, i32, String, String)> = sqlx::query_as(
+        "select coalesce(d.number, d.document_no::text), l.line, l.amount::text, c.amount::text \
+         from document_event e join document d using (document_no) join document_line l using (document_no) \
+         cross join lateral ( \
+            select coalesce(sum(n.amount), 0) as amount from document_line n \
+            where (n.credits_document, n.credits_line) = (l.document_no, l.line) \
+                and not exists (select from document_event v where v.document_no = n.document_no \
+                    and v.kind in ('voided', 'cancelled'))) c \
+         where e.kind = 'cancelled' and c.amount <> l.amount order by l.document_no, l.line limit $1",
+    )
+    .bind(FINDINGS_MAX)
+    .fetch_all(connection)
+    .await?;
+    Ok(open
+        .into_iter()
+        .map(|(name, line, charged, credited)| {
+            format!(
+                "{name} is cancelled, and {credited} of {charged} of its line {line} is credited"
+            )
+        })
+        .collect())
+}
+
 /// Receipt ids that are counted for more than one brand: right by the rules, since an id is a brand's
 /// own, and worth a look, since a gateway may have named the wrong one.
 pub(super) async fn shared_receipts(connection: &mut PgConnection) -> Result<Vec<String>, Error> {

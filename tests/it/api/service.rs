@@ -147,6 +147,10 @@ async fn every_refusal_is_a_problem_with_the_request_s_id() {
     assert_eq!(post(r#"{"name": "x", "role": "finance", "admin": true}"#).await, "invalid-body");
     assert_eq!(post(r#"{"name": "x", "role": "emperor"}"#).await, "invalid-body");
     assert_eq!(post(r#"{"name": "x\u0000", "role": "finance"}"#).await, "invalid-body");
+    for unseen in ["u001b[31m", "u000a", "u200b", "u202e", "ufeff"] {
+        let name = format!(r#"{{"name": "x\{unseen}y", "role": "finance"}}"#);
+        assert_eq!(post(&name).await, "invalid-body", "{unseen}");
+    }
     assert_eq!(post(&format!("\"{}\"", "x".repeat(3_000))).await, "body-too-large");
     let long = "k".repeat(256);
     let key = admin.send("POST", "/v1/keys", &[("idempotency-key", &long)], body("{}")).await;

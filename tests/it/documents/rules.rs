@@ -215,7 +215,7 @@ const ADDED: &[(&str, &str)] = &[
 
 impl Till {
     /// What the database says to a statement of the application's role; `None` if it lets it be.
-    async fn told(&self, statement: &str) -> Option<String> {
+    pub(super) async fn told(&self, statement: &str) -> Option<String> {
         let options = self.world.application_url();
         let mut connection =
             <sqlx::PgConnection as sqlx::Connection>::connect(&options).await.unwrap();
