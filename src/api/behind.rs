@@ -6,7 +6,6 @@ use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 use sqlx::PgTransaction;
-use std::time::Duration;
 use utoipa::IntoParams;
 
 use super::Api;
@@ -18,9 +17,6 @@ use super::receipts::Counted;
 use super::stream::{self, Sink, csv_row};
 use super::usage::wants_csv;
 use crate::store::{Error, behind, ledger, reading};
-
-/// For how long a stream may read one statement's rows, at its reader's pace.
-const STREAM_MAX: Duration = Duration::from_secs(600);
 
 /// In which form.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -47,12 +43,13 @@ pub async fn receipts(
 ) -> Result<Response, Problem> {
     let is_csv = wants_csv(form.format.as_deref(), &headers)?;
     let after = at.after()?.unwrap_or(0);
+    let place = if is_csv { Some(api.inner.streams.place(&caller).await?) } else { None };
     let mut snapshot = api.read(&caller).await?;
     let listed = seen(&mut snapshot, &caller, &number).await?;
-    if is_csv {
-        reading::extend(&mut snapshot, STREAM_MAX).await?;
+    if let Some(place) = place {
+        reading::extend(&mut snapshot, api.config().streams.whole).await?;
         let write = |sink| write(snapshot, listed.document_no, after, sink);
-        return stream::answer("text/csv; charset=utf-8", write).await;
+        return stream::answer(place, "text/csv; charset=utf-8", write).await;
     }
     let rows = ledger::behind_document(&mut snapshot, listed.document_no, after, at.rows()).await?;
     snapshot.rollback().await?;

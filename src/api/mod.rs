@@ -48,7 +48,7 @@ mod rejections;
 mod reports;
 mod requests;
 mod run;
-mod stream;
+pub mod stream;
 mod usage;
 mod voids;
 mod waivers;
@@ -78,6 +78,7 @@ use limiter::Limiter;
 pub use listener::Tls;
 use oidc::Oidc;
 use problem::Problem;
+use stream::Streams;
 
 /// What the API needs to know.
 #[derive(Clone, Debug)]
@@ -87,6 +88,8 @@ pub struct Config {
     pub connections_max: u32,
     pub body_bytes_max: usize,
     pub request_timeout: Duration,
+    /// How long streamed answers may take.
+    pub streams: stream::Limits,
     pub page_rows_max: u32,
     pub requests_per_second: u32,
     pub requests_burst: u32,
@@ -115,6 +118,7 @@ struct Inner {
     health: Arc<Health>,
     operations: HashMap<(String, String), Operation>,
     limiter: Limiter,
+    streams: Streams,
     oidc: Option<Oidc>,
     counted: Lent,
 }
@@ -189,9 +193,10 @@ fn router(
     let (routes, document) = description::routes().split_for_parts();
     let document = description::complete(document);
     let limiter = Limiter::new(config.requests_per_second, config.requests_burst);
+    let streams = Streams::new(config.streams, config.connections_max);
     let operations = access::operations(&document);
     let body_bytes_max = config.body_bytes_max;
-    let inner = Inner { config, store, health, operations, limiter, oidc, counted };
+    let inner = Inner { config, store, health, operations, limiter, streams, oidc, counted };
     let api = Api { inner: Arc::new(inner) };
     let docs = SwaggerUi::new("/docs").url("/openapi.json", document);
     routes

@@ -110,6 +110,7 @@ pub async fn query(
     if wanted.from.zip(wanted.until).is_some_and(|(from, until)| from >= until) {
         return Err(Problem::query("until is the day after the last one, so it lies after from"));
     }
+    let place = api.inner.streams.place(&caller).await?;
     let mut snapshot = api.read(&caller).await?;
     let mut brand = None;
     if let Some(id) = caller.brand_of(wanted.brand.as_deref())? {
@@ -119,9 +120,9 @@ pub async fn query(
     let query = usage::Query { by, brand, from: wanted.from, until: wanted.until };
     if is_csv {
         let write = |sink| write(snapshot, query, sink, Form::Csv);
-        return stream::answer("text/csv; charset=utf-8", write).await;
+        return stream::answer(place, "text/csv; charset=utf-8", write).await;
     }
-    stream::answer("application/json", |sink| write(snapshot, query, sink, Form::Json)).await
+    stream::answer(place, "application/json", |sink| write(snapshot, query, sink, Form::Json)).await
 }
 
 /// Whether CSV is asked for.

@@ -98,6 +98,7 @@ pub fn api_config(config: &config::Config) -> api::Config {
         connections_max: api.connections_max,
         body_bytes_max: api.body_bytes_max,
         request_timeout: Duration::from_millis(api.request_timeout_ms),
+        streams: api::stream::Limits::default(),
         page_rows_max: api.page_rows_max,
         requests_per_second: api.requests_per_second,
         requests_burst: api.requests_burst,

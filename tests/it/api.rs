@@ -7,6 +7,7 @@ mod matrix;
 mod mending;
 mod money;
 mod service;
+mod streams;
 mod tls;
 mod tokens;
 
