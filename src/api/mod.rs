@@ -30,7 +30,7 @@ mod issuer;
 mod keys;
 mod limiter;
 mod lines;
-mod listener;
+pub mod listener;
 pub mod oidc;
 mod once;
 mod page;
@@ -86,6 +86,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub tls: Option<TlsFiles>,
     pub connections_max: u32,
+    /// Of the connections of its clients.
+    pub sockets: listener::Limits,
     pub body_bytes_max: usize,
     pub request_timeout: Duration,
     /// How long streamed answers may take.
@@ -144,6 +146,7 @@ pub struct Server {
     listener: tokio::net::TcpListener,
     tls: Option<Tls>,
     router: Router,
+    limits: listener::Limits,
     pub address: SocketAddr,
 }
 
@@ -168,17 +171,16 @@ impl Server {
         if let Some(oidc) = &oidc {
             oidc.warm();
         }
-        Ok(Self { listener, tls, router: router(config, store, health, oidc, counted), address })
+        let limits = config.sockets;
+        let router = router(config, store, health, oidc, counted);
+        Ok(Self { listener, tls, router, limits, address })
     }
 
     /// Serves until the task is dropped.
-    ///
-    /// # Errors
-    /// If the listener breaks.
-    pub async fn serve(self) -> std::io::Result<()> {
+    pub async fn serve(self) {
         match self.tls {
-            Some(tls) => axum::serve(tls.listen(self.listener), self.router).await,
-            None => axum::serve(self.listener, self.router).await,
+            Some(tls) => listener::serve(tls.listen(self.listener), self.router, self.limits).await,
+            None => listener::serve(self.listener, self.router, self.limits).await,
         }
     }
 }

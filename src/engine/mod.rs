@@ -232,11 +232,7 @@ async fn serve_api(
     let store = Store::new(&own)?;
     let server = api::Server::open(api.clone(), store, Arc::clone(health), counted.clone()).await?;
     let address = server.address;
-    beside.push(tokio::spawn(async move {
-        if let Err(error) = server.serve().await {
-            tracing::error!(%error, "the API has ended");
-        }
-    }));
+    beside.push(tokio::spawn(server.serve()));
     tracing::info!(%address, tls = api.tls.is_some(), "the API listens");
     Ok(Some(address))
 }

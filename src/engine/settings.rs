@@ -96,6 +96,7 @@ pub fn api_config(config: &config::Config) -> api::Config {
         listen: api.listen,
         tls: files.map(|(certificate, key)| api::TlsFiles { certificate, key }),
         connections_max: api.connections_max,
+        sockets: api::listener::Limits::default(),
         body_bytes_max: api.body_bytes_max,
         request_timeout: Duration::from_millis(api.request_timeout_ms),
         streams: api::stream::Limits::default(),
