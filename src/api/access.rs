@@ -12,6 +12,7 @@ use utoipa::openapi::{OpenApi, RefOr};
 use super::Api;
 use super::caller::{self, Caller};
 use super::description::operations_of;
+use super::listener::Peer;
 use super::problem::{Kind, Problem};
 use crate::store::api_keys::Role;
 
@@ -204,8 +205,21 @@ pub async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> 
     }
     let caller = match caller::identify(&api, request.headers()).await {
         Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            if problem.kind == Kind::Unauthenticated {
+                let peer =
+                    request.extensions().get::<Peer>().map(|peer| tracing::field::display(peer.0));
+                let path = request.uri().path();
+                tracing::info!(
+                    path,
+                    peer,
+                    "a request was refused: it has no key or token that holds"
+                );
+            }
+            return problem.into_response();
+        }
     };
+    tracing::Span::current().record("caller", &caller.name);
     let left = match api.inner.limiter.take(&caller.id) {
         Ok(left) => left,
         Err(wait) => {

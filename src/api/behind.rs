@@ -43,12 +43,13 @@ pub async fn receipts(
 ) -> Result<Response, Problem> {
     let is_csv = wants_csv(form.format.as_deref(), &headers)?;
     let after = at.after()?.unwrap_or(0);
+    let place = if is_csv { Some(api.inner.streams.place(&caller).await?) } else { None };
     let mut snapshot = api.read(&caller).await?;
     let listed = seen(&mut snapshot, &caller, &number).await?;
-    if is_csv {
+    if let Some(place) = place {
         let source = Source::new(&api, snapshot).await?;
         let write = |sink| write(source, listed.document_no, after, sink);
-        return stream::answer(&api, "text/csv; charset=utf-8", write).await;
+        return stream::answer(&api, place, "text/csv; charset=utf-8", write).await;
     }
     let rows = ledger::behind_document(&mut snapshot, listed.document_no, after, at.rows()).await?;
     snapshot.rollback().await?;

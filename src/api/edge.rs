@@ -6,17 +6,27 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ring::rand::{SecureRandom, SystemRandom};
+use tracing::Instrument as _;
 
 use super::Api;
 use super::problem::{Kind, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Takes the caller's id of the request or makes one, renders problems with it, and logs the answer.
+/// Takes the caller's id of the request or makes one, renders problems with it, and logs the answer. What
+/// is logged on the way is within a span that says which request it was of, and whose.
 pub async fn identified(request: Request, next: Next) -> Response {
     let id = given_id(&request).unwrap_or_else(made_id);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = next.run(request).await;
+    // Its level is that of the gravest line within, so that no filter leaves that line without it.
+    let span = tracing::error_span!(
+        "request",
+        request_id = id,
+        %method,
+        path,
+        caller = tracing::field::Empty
+    );
+    let mut response = next.run(request).instrument(span).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let mut rendered = problem.render(&id);
         // What other layers have said of it, such as how many requests are left.
@@ -66,7 +76,7 @@ fn made_id() -> String {
 /// client is gone or the time is over, so that no transaction is ended half-way; reads have the same limit
 /// in the database.
 pub async fn in_time(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let task = tokio::spawn(next.run(request));
+    let task = tokio::spawn(next.run(request).in_current_span());
     match tokio::time::timeout(api.config().request_timeout, task).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => Problem::internal(&error).into_response(),
@@ -83,4 +93,63 @@ pub async fn no_such_path() -> Problem {
 
 pub async fn no_such_method(method: Method) -> Problem {
     Problem::new(Kind::MethodNotAllowed, format!("{method} is not one of this path's methods"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_logged_under_the_request_s_id() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_env_filter("error")
+            .with_writer(move || writer.clone())
+            .finish();
+        let _logged = tracing::subscriber::set_default(subscriber);
+        let fail = async || {
+            tracing::Span::current().record("caller", "key 7 (books)");
+            Problem::internal(&io::Error::other("the disk is full"))
+        };
+        let router = Router::new().route("/v1/x", get(fail)).layer(from_fn(identified));
+        let request = Request::builder()
+            .uri("/v1/x?secret=1")
+            .header("x-request-id", "mine-1")
+            .body(Body::empty())
+            .unwrap();
+        let answer = TowerToHyperService::new(router).call(request).await.unwrap();
+        assert_eq!(answer.status(), 500);
+        let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+        for said in ["ERROR", "the disk is full", "mine-1", "GET", "/v1/x", "key 7 (books)"] {
+            assert!(text.contains(said), "{said} is not in {text}");
+        }
+        assert!(!text.contains("secret"), "{text}");
+    }
 }

@@ -1,4 +1,5 @@
-//! TLS: connections whose handshake is done, so that a slow client keeps nobody waiting.
+//! Connections: not more than there may be, each with a limit for the head of a request; and TLS, whose handshake is
+//! done before a connection is taken, so that a slow client keeps nobody waiting.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,9 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
+use axum::extract::Request;
 use axum::serve::Listener;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -23,6 +31,54 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const WAITING_MAX: usize = 64;
 /// After an error of accepting, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// TLS handshakes at once.
+const HANDSHAKES_MAX: usize = 256;
+
+/// How many connections there may be, and how long they may be silent.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; more wait until one ends.
+    pub connections: usize,
+    /// For the whole head of a request, from when the connection is made or the answer before was sent.
+    pub head: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1_024, head: Duration::from_secs(15) }
+    }
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// Answers what comes from `listener`, a task for each connection, until it is dropped.
+pub async fn serve<L>(mut listener: L, router: Router, limits: Limits)
+where
+    L: Listener<Addr = SocketAddr>,
+{
+    let places = Arc::new(Semaphore::new(limits.connections));
+    // They are never closed.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let (stream, peer) = listener.accept().await;
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            router.call(request)
+        });
+        let mut server = http1::Builder::new();
+        server.timer(TokioTimer::new()).header_read_timeout(limits.head);
+        let connection = server.serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, %peer, "a connection of the API has ended");
+            }
+            drop(place);
+        });
+    }
+}
 
 /// What a server says of itself.
 #[derive(Clone)]
@@ -56,10 +112,16 @@ impl Tls {
         let (done, ready) = mpsc::channel(WAITING_MAX);
         let address = listener.local_addr();
         let task = tokio::spawn(async move {
-            loop {
+            let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+            // They are never closed.
+            while let Ok(place) = Arc::clone(&places).acquire_owned().await {
                 match listener.accept().await {
                     Ok((stream, peer)) => {
-                        tokio::spawn(handshake(self.acceptor.clone(), stream, peer, done.clone()));
+                        let shaken = handshake(self.acceptor.clone(), stream, peer, done.clone());
+                        tokio::spawn(async move {
+                            shaken.await;
+                            drop(place);
+                        });
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the API's listener accepted nothing");

@@ -30,7 +30,7 @@ mod issuer;
 mod keys;
 mod limiter;
 mod lines;
-mod listener;
+pub mod listener;
 pub mod oidc;
 mod once;
 mod page;
@@ -48,7 +48,7 @@ mod rejections;
 mod reports;
 mod requests;
 mod run;
-mod stream;
+pub mod stream;
 mod usage;
 mod voids;
 mod waivers;
@@ -78,6 +78,7 @@ use limiter::Limiter;
 pub use listener::Tls;
 use oidc::Oidc;
 use problem::Problem;
+use stream::Streams;
 
 /// What the API needs to know.
 #[derive(Clone, Debug)]
@@ -85,8 +86,12 @@ pub struct Config {
     pub listen: SocketAddr,
     pub tls: Option<TlsFiles>,
     pub connections_max: u32,
+    /// Of the connections of its clients.
+    pub sockets: listener::Limits,
     pub body_bytes_max: usize,
     pub request_timeout: Duration,
+    /// How long streamed answers may take.
+    pub streams: stream::Limits,
     pub page_rows_max: u32,
     pub requests_per_second: u32,
     pub requests_burst: u32,
@@ -115,6 +120,7 @@ struct Inner {
     health: Arc<Health>,
     operations: HashMap<(String, String), Operation>,
     limiter: Limiter,
+    streams: Streams,
     oidc: Option<Oidc>,
     counted: Lent,
 }
@@ -140,6 +146,7 @@ pub struct Server {
     listener: tokio::net::TcpListener,
     tls: Option<Tls>,
     router: Router,
+    limits: listener::Limits,
     pub address: SocketAddr,
 }
 
@@ -164,17 +171,16 @@ impl Server {
         if let Some(oidc) = &oidc {
             oidc.warm();
         }
-        Ok(Self { listener, tls, router: router(config, store, health, oidc, counted), address })
+        let limits = config.sockets;
+        let router = router(config, store, health, oidc, counted);
+        Ok(Self { listener, tls, router, limits, address })
     }
 
     /// Serves until the task is dropped.
-    ///
-    /// # Errors
-    /// If the listener breaks.
-    pub async fn serve(self) -> std::io::Result<()> {
+    pub async fn serve(self) {
         match self.tls {
-            Some(tls) => axum::serve(tls.listen(self.listener), self.router).await,
-            None => axum::serve(self.listener, self.router).await,
+            Some(tls) => listener::serve(tls.listen(self.listener), self.router, self.limits).await,
+            None => listener::serve(self.listener, self.router, self.limits).await,
         }
     }
 }
@@ -189,9 +195,10 @@ fn router(
     let (routes, document) = description::routes().split_for_parts();
     let document = description::complete(document);
     let limiter = Limiter::new(config.requests_per_second, config.requests_burst);
+    let streams = Streams::new(config.streams, config.connections_max);
     let operations = access::operations(&document);
     let body_bytes_max = config.body_bytes_max;
-    let inner = Inner { config, store, health, operations, limiter, oidc, counted };
+    let inner = Inner { config, store, health, operations, limiter, streams, oidc, counted };
     let api = Api { inner: Arc::new(inner) };
     let docs = SwaggerUi::new("/docs").url("/openapi.json", document);
     routes

@@ -1,23 +1,102 @@
 //! Answers without an end that is known: rows are written as they come, in parts of some kilobytes, and the
 //! reader's pace is the database's.
+//!
+//! Each holds a connection of the pool for as long as it is read. So there are few at once, fewer for each caller,
+//! and one that is not read ends.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 use sqlx::{PgPool, PgTransaction};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::Api;
+use super::caller::Caller;
 use super::problem::{Kind, Problem};
 use crate::store::{Error, reading};
 
 const PART_BYTES: usize = 16 << 10;
 const PARTS_WAITING: usize = 4;
-/// For how long rows may be read, at their reader's pace. Who is slower than this holds a connection no longer.
-const STREAM_MAX: Duration = Duration::from_secs(600);
+/// Streams of one caller at once.
+const OWN_MAX: usize = 2;
+/// When to ask again, in seconds.
+const RETRY_AFTER: u64 = 5;
+
+/// How long streams may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For one part to be taken by the reader.
+    pub part: Duration,
+    /// From the first part to the last.
+    pub whole: Duration,
+    /// For a place to become free.
+    pub place: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { part: seconds(30), whole: seconds(600), place: seconds(5) }
+    }
+}
+
+/// The places of the streams: at most half as many as the pool has connections.
+pub struct Streams {
+    limits: Limits,
+    all: Arc<Semaphore>,
+    /// Of the callers who have a place or wait for one.
+    own: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// Leave to stream, until it is dropped.
+pub struct Place {
+    limits: Limits,
+    _own: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
+impl Streams {
+    pub fn new(limits: Limits, connections_max: u32) -> Self {
+        let places = (connections_max / 2).max(1) as usize;
+        Self { limits, all: Arc::new(Semaphore::new(places)), own: Mutex::default() }
+    }
+
+    /// Takes a place for `caller`; to be done before a connection is taken.
+    ///
+    /// # Errors
+    /// If none becomes free in time.
+    pub async fn place(&self, caller: &Caller) -> Result<Place, Problem> {
+        let own = self.own(&caller.id);
+        let Ok(Ok(own)) = timeout(self.limits.place, own.acquire_owned()).await else {
+            let detail = format!("{} reads {OWN_MAX} streamed answers already", caller.name);
+            let problem = Problem::new(Kind::TooManyRequests, detail);
+            return Err(problem.retry_after(RETRY_AFTER));
+        };
+        let all = Arc::clone(&self.all).acquire_owned();
+        let Ok(Ok(all)) = timeout(self.limits.place, all).await else {
+            tracing::warn!("a streamed answer found no place: all are being read");
+            let detail = "as many answers are streamed as can be at once";
+            return Err(Problem::new(Kind::Unavailable, detail).retry_after(RETRY_AFTER));
+        };
+        Ok(Place { limits: self.limits, _own: own, _all: all })
+    }
+
+    fn own(&self, caller: &str) -> Arc<Semaphore> {
+        let mut own = self.own.lock();
+        own.retain(|_, places| Arc::strong_count(places) > 1);
+        let places =
+            own.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(OWN_MAX)));
+        Arc::clone(places)
+    }
+}
 
 /// A snapshot whose rows are streamed.
 pub struct Source {
@@ -33,7 +112,7 @@ impl Source {
     /// # Errors
     /// If the database is away.
     pub async fn new(api: &Api, mut snapshot: PgTransaction<'static>) -> Result<Self, Problem> {
-        let backend = reading::extend(&mut snapshot, STREAM_MAX).await?;
+        let backend = reading::extend(&mut snapshot, api.config().streams.whole).await?;
         Ok(Self { snapshot, backend, pool: api.store().pool.clone() })
     }
 
@@ -54,44 +133,71 @@ impl Source {
     }
 }
 
-/// Takes what is to be sent.
-pub struct Sink {
-    parts: mpsc::Sender<Result<Bytes, Error>>,
-    part: Vec<u8>,
+enum Part {
+    More(Bytes),
+    Last(Bytes),
+    Failed(Error),
 }
 
-/// The reader has gone away.
+/// Takes what is to be sent.
+pub struct Sink {
+    parts: mpsc::Sender<Part>,
+    part: Vec<u8>,
+    limits: Limits,
+}
+
+/// The reader has gone away, or does not read.
 #[derive(Debug)]
 pub struct Gone;
+
+/// The answer ended before it was whole.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Failed(Error),
+    #[error("it was not read in time")]
+    Late,
+}
 
 impl Sink {
     /// Who is at the other end.
     pub fn reader(&self) -> Reader {
-        Reader(self.parts.clone())
+        Reader { parts: self.parts.clone(), limit: self.limits.whole }
     }
 
-    /// Adds bytes; waits while the reader is slow.
+    /// Adds bytes; waits while the reader is slow, but not for ever.
     pub async fn push(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         self.part.extend_from_slice(bytes);
         if self.part.len() < PART_BYTES {
             return Ok(());
         }
         let part = std::mem::replace(&mut self.part, Vec::with_capacity(PART_BYTES + 1024));
-        self.parts.send(Ok(part.into())).await.map_err(|_| Gone)
+        self.send(Part::More(part.into())).await
+    }
+
+    async fn send(&self, part: Part) -> Result<(), Gone> {
+        let Ok(sent) = timeout(self.limits.part, self.parts.send(part)).await else {
+            tracing::info!("a streamed answer is ended: its reader has taken nothing for too long");
+            return Err(Gone);
+        };
+        sent.map_err(|_| Gone)
     }
 
     /// Ends the answer; with an error the connection breaks, so that nobody takes it for whole.
-    pub async fn end(self, result: Result<(), Error>) {
+    pub async fn end(mut self, result: Result<(), Error>) {
         let last = match result {
-            Ok(()) => Ok(Bytes::from(self.part)),
-            Err(error) => Err(error),
+            Ok(()) => Part::Last(std::mem::take(&mut self.part).into()),
+            Err(error) => Part::Failed(error),
         };
-        let _ = self.parts.send(last).await;
+        let _ = self.send(last).await;
     }
 }
 
 /// Who reads an answer.
-pub struct Reader(mpsc::Sender<Result<Bytes, Error>>);
+pub struct Reader {
+    parts: mpsc::Sender<Part>,
+    limit: Duration,
+}
 
 impl Reader {
     /// What `rows` comes to, unless the reader goes away or takes too long meanwhile, also while there is
@@ -102,19 +208,20 @@ impl Reader {
     ) -> Result<Result<(), Error>, Gone> {
         tokio::select! {
             result = rows => result,
-            () = self.0.closed() => Err(Gone),
-            () = tokio::time::sleep(STREAM_MAX) => {
-                let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                Ok(Err(sqlx::Error::from(late).into()))
+            () = self.parts.closed() => Err(Gone),
+            () = tokio::time::sleep(self.limit) => {
+                tracing::info!("a streamed answer is ended: it took too long");
+                Err(Gone)
             }
         }
     }
 }
 
-/// The answer that `write` writes. What fails before the first part is a problem, and so is a first part that
-/// takes longer than a request may.
+/// The answer that `write` writes, in `place`. What fails before the first part is a problem, and so is a first
+/// part that takes longer than a request may. If `write` ends before it has ended its sink, the connection breaks.
 pub async fn answer<F>(
     api: &Api,
+    place: Place,
     content_type: &'static str,
     write: impl FnOnce(Sink) -> F,
 ) -> Result<Response, Problem>
@@ -122,20 +229,34 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (parts, mut ready) = mpsc::channel(PARTS_WAITING);
-    let sink = Sink { parts, part: Vec::with_capacity(PART_BYTES + 1024) };
-    tokio::spawn(write(sink));
-    let timeout = api.config().request_timeout;
-    let first = match tokio::time::timeout(timeout, ready.recv()).await {
-        Ok(Some(Err(error))) => return Err(error.into()),
+    let part = Vec::with_capacity(PART_BYTES + 1024);
+    let writing = write(Sink { parts, part, limits: place.limits });
+    let held = async move {
+        writing.await;
+        drop(place);
+    };
+    tokio::spawn(held.in_current_span());
+    let request_timeout = api.config().request_timeout;
+    let first = match timeout(request_timeout, ready.recv()).await {
+        Ok(Some(Part::Failed(error))) => return Err(error.into()),
         Ok(first) => first,
         Err(_) => {
-            let detail = format!("after {} ms", timeout.as_millis());
+            let detail = format!("after {} ms", request_timeout.as_millis());
             return Err(Problem::new(Kind::Timeout, detail));
         }
     };
-    let rest = stream::unfold((first, ready), async |(first, mut ready)| match first {
-        Some(first) => Some((first, (None, ready))),
-        None => ready.recv().await.map(|part| (part, (None, ready))),
+    let rest = stream::unfold(Some((first, ready)), async |state| {
+        let (first, mut ready) = state?;
+        let part = match first {
+            Some(part) => Some(part),
+            None => ready.recv().await,
+        };
+        Some(match part {
+            Some(Part::More(bytes)) => (Ok(bytes), Some((None, ready))),
+            Some(Part::Last(bytes)) => (Ok(bytes), None),
+            Some(Part::Failed(error)) => (Err(Broken::Failed(error)), None),
+            None => (Err(Broken::Late), None),
+        })
     });
     // What compresses asks once more after the end.
     let mut response = Body::from_stream(rest.fuse()).into_response();

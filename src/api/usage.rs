@@ -112,6 +112,7 @@ pub async fn query(
     if from.zip(until).is_some_and(|(from, until)| from >= until) {
         return Err(Problem::query("until is the day after the last one, so it lies after from"));
     }
+    let place = api.inner.streams.place(&caller).await?;
     let mut snapshot = api.read(&caller).await?;
     let mut brand = None;
     if let Some(id) = caller.brand_of(wanted.brand.as_deref())? {
@@ -125,7 +126,7 @@ pub async fn query(
     } else {
         ("application/json", Form::Json)
     };
-    stream::answer(&api, content_type, |sink| write(source, query, sink, form)).await
+    stream::answer(&api, place, content_type, |sink| write(source, query, sink, form)).await
 }
 
 /// Whether CSV is asked for.

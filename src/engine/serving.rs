@@ -38,11 +38,7 @@ impl Serving {
         });
         let server = server.await??;
         let address = server.address;
-        threads.runtime().spawn(async move {
-            if let Err(error) = server.serve().await {
-                tracing::error!(%error, "the API has ended");
-            }
-        });
+        threads.runtime().spawn(server.serve());
         tracing::info!(%address, tls = has_tls, "the API listens");
         Ok(Self { _threads: threads, address })
     }

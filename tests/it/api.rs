@@ -8,6 +8,7 @@ mod mending;
 mod money;
 mod pages;
 mod service;
+mod slow_readers;
 mod streams;
 mod tls;
 mod tokens;

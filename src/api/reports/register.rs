@@ -127,10 +127,11 @@ pub async fn invoice_register(
 ) -> Result<Response, Problem> {
     let is_csv = wants_csv(wanted.format.as_deref(), &headers)?;
     let days = days(wanted.from, wanted.until)?;
+    let place = api.inner.streams.place(&caller).await?;
     let snapshot = api.read(&caller).await?;
     let content_type = if is_csv { "text/csv; charset=utf-8" } else { "application/json" };
     let source = Source::new(&api, snapshot).await?;
-    stream::answer(&api, content_type, move |sink| write(source, days, sink, is_csv)).await
+    stream::answer(&api, place, content_type, move |sink| write(source, days, sink, is_csv)).await
 }
 
 async fn write(mut source: Source, days: (NaiveDate, NaiveDate), mut sink: Sink, is_csv: bool) {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::Desk;
 use super::client::Client;
-use crate::harness::{World, wait_for};
+use crate::harness::{DEADLINE, World, wait_for};
 
 #[test]
 fn the_document_is_the_one_in_the_repository() {
@@ -210,4 +212,32 @@ async fn what_takes_too_long_is_ended_and_said() {
     lock.rollback().await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), admin.get("/v1/activity")).await.unwrap().ok();
     assert_eq!(json!(admin.get("/v1/activity").await.status), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_half_a_head_is_cut_off_and_too_many_wait() {
+    let mut desk = Desk::new().await;
+    desk.engine.stop().await;
+    desk.engine = desk
+        .world
+        .engine_with(|config| {
+            let sockets = &mut config.api.as_mut().unwrap().sockets;
+            sockets.connections = 2;
+            sockets.head = Duration::from_millis(500);
+        })
+        .await;
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        let mut socket = TcpStream::connect(desk.address()).await.unwrap();
+        socket.write_all(b"GET /livez HTTP/1.1\r\nhost: a").await.unwrap();
+        silent.push(socket);
+    }
+    // It waits until one of them is cut off.
+    assert_eq!(desk.anybody().get("/livez").await.status, 200);
+    for mut socket in silent {
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(DEADLINE, socket.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "half a head keeps a connection");
+        assert!(!answer.starts_with(b"HTTP/1.1 200"));
+    }
 }
