@@ -14,6 +14,7 @@ use super::Api;
 use super::amount::Exact;
 use super::brands::known;
 use super::caller::Caller;
+use super::form::Day;
 use super::page::Query;
 use super::problem::Problem;
 use super::stream::{self, Sink, csv_row};
@@ -29,10 +30,10 @@ pub struct Wanted {
     brand: Option<String>,
     /// First usage day.
     #[param(example = "2026-09-01")]
-    from: Option<NaiveDate>,
+    from: Option<Day>,
     /// The day after the last usage day.
     #[param(example = "2026-10-01")]
-    until: Option<NaiveDate>,
+    until: Option<Day>,
     /// What to group by, separated by commas: brand, day, week, month, predicate, result, supplier, product.
     /// The last two read the ledger, which takes longer.
     #[param(example = "brand,predicate")]
@@ -107,7 +108,8 @@ pub async fn query(
 ) -> Result<Response, Problem> {
     let is_csv = wants_csv(wanted.format.as_deref(), &headers)?;
     let by = dimensions(wanted.by.as_deref().unwrap_or("brand,predicate"))?;
-    if wanted.from.zip(wanted.until).is_some_and(|(from, until)| from >= until) {
+    let (from, until) = (wanted.from.map(|day| day.0), wanted.until.map(|day| day.0));
+    if from.zip(until).is_some_and(|(from, until)| from >= until) {
         return Err(Problem::query("until is the day after the last one, so it lies after from"));
     }
     let mut snapshot = api.read(&caller).await?;
@@ -116,7 +118,7 @@ pub async fn query(
         known(&mut snapshot, &caller, &id).await?;
         brand = BrandId::new(&id);
     }
-    let query = usage::Query { by, brand, from: wanted.from, until: wanted.until };
+    let query = usage::Query { by, brand, from, until };
     if is_csv {
         let write = |sink| write(snapshot, query, sink, Form::Csv);
         return stream::answer("text/csv; charset=utf-8", write).await;

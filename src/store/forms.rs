@@ -17,7 +17,14 @@ pub const DISPLAY_NAME_CHARS_MAX: usize = 200;
 /// # Errors
 /// What is wrong, for the person who wrote it.
 pub fn day(text: &str) -> Result<NaiveDate, String> {
-    let day: NaiveDate = text.parse().map_err(|_| "write a day as YYYY-MM-DD".to_owned())?;
+    // The parser takes a sign, and numbers of fewer digits.
+    let is_plain = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    let day: Option<NaiveDate> = text.parse().ok().filter(|_| is_plain);
+    let day = day.ok_or_else(|| "write a day as YYYY-MM-DD".to_owned())?;
     if (1970..=9999).contains(&day.year()) {
         Ok(day)
     } else {
@@ -96,10 +103,23 @@ mod tests {
         for good in ["1970-01-01", "2026-09-20", "9999-12-31"] {
             assert_eq!(day(good).map(|day| day.to_string()), Ok(good.to_owned()));
         }
-        for bad in ["1969-12-31", "+10000-01-01", "-9999-01-01", "0001-01-01"] {
+        for bad in ["1969-12-31", "0000-01-01", "0001-01-01"] {
             assert_eq!(day(bad), Err("a day is in the years 1970 to 9999".to_owned()), "{bad}");
         }
-        for bad in ["2026-02-30", "tomorrow", "2026-09", ""] {
+        for bad in [
+            "2026-02-30",
+            "tomorrow",
+            "2026-09",
+            "",
+            "+2026-11-26",
+            "+10000-01-01",
+            "-9999-01-01",
+            "2026-9-1",
+            "2026-09-1 ",
+            " 2026-09-1",
+            "2026/09/01",
+            "２026-09",
+        ] {
             assert_eq!(day(bad), Err("write a day as YYYY-MM-DD".to_owned()), "{bad}");
         }
     }

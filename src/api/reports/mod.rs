@@ -15,6 +15,7 @@ use super::Api;
 use super::amount::Exact;
 use super::brands::known;
 use super::caller::Caller;
+use super::form::Day;
 use super::page::Query;
 use super::problem::Problem;
 use crate::store::{due, reports};
@@ -25,10 +26,10 @@ use crate::store::{due, reports};
 pub struct Issued {
     /// First issue date; the earliest without it.
     #[param(example = "2026-09-01")]
-    from: Option<NaiveDate>,
+    from: Option<Day>,
     /// The day after the last issue date.
     #[param(example = "2026-10-01")]
-    until: Option<NaiveDate>,
+    until: Option<Day>,
 }
 
 /// Tax of a country, category and rate in one currency. Credit notes are taken from it.
@@ -86,14 +87,11 @@ pub async fn tax_summary(
 ///
 /// # Errors
 /// If there are none.
-fn days(
-    from: Option<NaiveDate>,
-    until: Option<NaiveDate>,
-) -> Result<(NaiveDate, NaiveDate), Problem> {
+fn days(from: Option<Day>, until: Option<Day>) -> Result<(NaiveDate, NaiveDate), Problem> {
     // No document is older, and PostgreSQL knows no later day of four digits.
     let first = NaiveDate::from_ymd_opt(1970, 1, 1).unwrap_or_default();
     let last = NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or_default();
-    let (from, until) = (from.unwrap_or(first).max(first), until.unwrap_or(last).min(last));
+    let (from, until) = (from.map_or(first, |day| day.0), until.map_or(last, |day| day.0));
     if from >= until {
         return Err(Problem::query("until is the day after the last one, so it lies after from"));
     }
@@ -106,7 +104,7 @@ fn days(
 pub struct AsOf {
     /// The day at whose end things are looked at; today without it.
     #[param(example = "2026-09-30")]
-    as_of: Option<NaiveDate>,
+    as_of: Option<Day>,
     /// Only of this brand.
     #[param(example = "brand-acme")]
     brand: Option<String>,
@@ -122,13 +120,10 @@ async fn asked(
     let now = Utc::now();
     let zone = due::issuer_at(&api.config().terms.issuers, now).map(|issuer| issuer.zone);
     let today = zone.map_or(now.date_naive(), |zone| billing::usage::usage_day(now, zone));
-    let day = wanted.as_of.unwrap_or(today);
+    let day = wanted.as_of.map_or(today, |day| day.0);
     // Nowhere is the day further than that.
     if day > (now + TimeDelta::hours(14)).date_naive() {
         return Err(Problem::query("as_of lies in the future"));
-    }
-    if day < NaiveDate::from_ymd_opt(1970, 1, 1).unwrap_or_default() {
-        return Err(Problem::query("as_of lies before 1970"));
     }
     let brand_no = match &wanted.brand {
         Some(brand) => Some(known(snapshot, caller, brand).await?.no),

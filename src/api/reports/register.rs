@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::Api;
 use super::super::amount::Exact;
 use super::super::caller::Caller;
+use super::super::form::Day;
 use super::super::page::Query;
 use super::super::problem::Problem;
 use super::super::stream::{self, Sink, csv_row};
@@ -26,10 +27,10 @@ use crate::store::reports::{self, Registered};
 pub struct Wanted {
     /// First issue date; the earliest without it.
     #[param(example = "2026-09-01")]
-    from: Option<NaiveDate>,
+    from: Option<Day>,
     /// The day after the last issue date.
     #[param(example = "2026-10-01")]
-    until: Option<NaiveDate>,
+    until: Option<Day>,
     /// `json` or `csv`; `Accept: text/csv` says the same.
     #[param(example = "json")]
     format: Option<String>,
