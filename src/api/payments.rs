@@ -72,15 +72,20 @@ pub struct NewPayment {
     /// In the invoice's currency, in whole minor units; below zero for what was paid back.
     #[schema(example = "40.46")]
     amount: Exact,
+    /// Today at the latest by the issuer's calendar, and at most a year before the invoice was issued.
     #[schema(example = "2026-10-14")]
     paid_on: Day,
     /// The bank's: a payment of the same reference is recorded once.
     #[schema(example = "2026-10-14/4711")]
     reference: Reference,
+    /// Said on purpose where more than the invoice's total is paid with it; it is refused otherwise.
+    #[serde(default)]
+    #[schema(example = false)]
+    overpaid: bool,
 }
 
 /// Records a payment. The same one again is answered with what is recorded; another one of the same reference
-/// is refused.
+/// is refused, and so is one that pays back more than was paid.
 #[utoipa::path(post, path = "/v1/invoices/{number}/payments", tag = "invoices",
     params(("number" = String, Path, example = "INV-2026-000123")), request_body = NewPayment,
     responses((status = 201, description = "The payment", body = Payment),
@@ -93,9 +98,11 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<Payment>), Problem> {
     let amount = new.amount.decimal()?;
     let document = listed(&api, &caller, &number).await?;
-    let (pool, reference) = (&api.store().pool, new.reference.as_str());
+    let (paid_on, reference) = (new.paid_on.0, new.reference.as_str());
+    let told = issue::Told { amount, paid_on, reference, overpaid: new.overpaid };
+    let (pool, issuers) = (&api.store().pool, &api.config().terms.issuers);
     let (payment, is_new) =
-        issue::pay(pool, &document, amount, new.paid_on.0, reference, &caller.name).await?;
+        issue::pay(pool, issuers, &document, told, Utc::now(), &caller.name).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(payment.into())))
 }

@@ -54,7 +54,7 @@ impl Invoices {
             Invoices::Void(void) => void.run(&store).await,
             Invoices::Cancel(cancel) => cancel.run(config, &store).await,
             Invoices::Sent(sent) => sent.run(&store).await,
-            Invoices::Pay(pay) => pay.run(&store).await,
+            Invoices::Pay(pay) => pay.run(config, &store).await,
             Invoices::WriteOff(write_off) => write_off.run(&store).await,
         }
     }

@@ -308,19 +308,19 @@ pub async fn payments(
     .await?)
 }
 
-/// The payment of a reference, which is there.
+/// The payment of a reference, if it is recorded.
 pub(super) async fn payment(
     executor: impl PgExecutor<'_>,
     document_no: i64,
     reference: &str,
-) -> Result<Payment, Error> {
+) -> Result<Option<Payment>, Error> {
     Ok(sqlx::query_as(
         "select payment_no, amount, paid_on, reference, made_at, made_by from payment \
          where document_no = $1 and reference = $2",
     )
     .bind(document_no)
     .bind(reference)
-    .fetch_one(executor)
+    .fetch_optional(executor)
     .await?)
 }
 

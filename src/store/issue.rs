@@ -19,7 +19,7 @@ use super::Error;
 use super::due::known::hash_of;
 use super::due::{Candidate, Issuer, issuer_at};
 
-pub use afterwards::{mark_sent, pay, write_off};
+pub use afterwards::{Told, mark_sent, pay, write_off};
 pub use opposing::{cancel, favour, void};
 
 /// What a person has seen and approves.

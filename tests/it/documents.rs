@@ -5,6 +5,7 @@ mod cancelled;
 mod cases;
 mod late;
 mod numbers;
+mod payments;
 mod reports;
 mod rules;
 mod run;

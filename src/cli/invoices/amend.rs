@@ -54,12 +54,15 @@ pub struct Pay {
     /// What was paid; below zero for what was paid back
     #[arg(long, allow_hyphen_values = true)]
     amount: Decimal,
-    /// When
+    /// When: today at the latest, and at most a year before the invoice was issued
     #[arg(long, value_name = "DATE", value_parser = crate::cli::day::day)]
     on: NaiveDate,
     /// The bank's reference; a payment of the same reference is recorded once
-    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_parser = crate::store::forms::reference)]
     reference: String,
+    /// More than the invoice's total is paid with it, on purpose
+    #[arg(long)]
+    overpaid: bool,
 }
 
 impl Void {
@@ -112,10 +115,16 @@ impl WriteOff {
 }
 
 impl Pay {
-    pub async fn run(self, store: &Store) -> anyhow::Result<()> {
+    pub async fn run(self, config: &Config, store: &Store) -> anyhow::Result<()> {
         let document = known(store, &self.number).await?;
-        let (pool, on, by) = (&store.pool, self.on, operator());
-        let paid = issue::pay(pool, &document, self.amount, on, &self.reference, &by).await;
+        let told = issue::Told {
+            amount: self.amount,
+            paid_on: self.on,
+            reference: &self.reference,
+            overpaid: self.overpaid,
+        };
+        let (issuers, now, by) = (billing_terms(config).issuers, Utc::now(), operator());
+        let paid = issue::pay(&store.pool, &issuers, &document, told, now, &by).await;
         let (_, is_new) = paid.map_err(refusal)?;
         if !is_new {
             eprintln!("a payment of reference {} is recorded already", self.reference);

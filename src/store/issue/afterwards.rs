@@ -1,13 +1,19 @@
 //! What happens to a document that stays: it is sent, paid, or no longer expected to be paid. Each looks at
 //! the document again under its brand's lock, so that none happens to one that is being taken back.
 
-use chrono::NaiveDate;
+use billing::money::Money;
+use billing::numbering;
+use chrono::{DateTime, Months, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 
 use super::{Refused, begin, lock_one};
 use crate::store::Error;
 use crate::store::documents::{self, Listed, Payment};
+use crate::store::due::{Issuer, issuer_at};
+
+/// How long before its invoice something can be paid.
+const AHEAD_MAX: Months = Months::new(12);
 
 /// Notes that a document was delivered. False if that is noted already.
 ///
@@ -49,48 +55,108 @@ pub async fn write_off(
     Ok(is_new)
 }
 
-/// Records a payment; below zero it is what was paid back. A payment of the same reference is recorded
-/// once: the answer is the recorded one, and whether it is new.
+/// A payment as it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Below zero: paid back.
+    pub amount: Decimal,
+    pub paid_on: NaiveDate,
+    /// The bank's.
+    pub reference: &'a str,
+    /// Whether more than the total may be paid with it.
+    pub overpaid: bool,
+}
+
+/// Records a payment. A payment of the same reference is recorded once: the answer is the recorded one, and
+/// whether it is new.
 ///
 /// # Errors
-/// If the document is not paid for, the amount is none of its currency, another payment has the reference,
-/// or the database is away.
+/// If the document is not paid for, the amount is none of its currency, the day is none on which it can have
+/// been paid, more would be paid than its total without being said on purpose, or paid back than was paid,
+/// another payment has the reference, or the database is away.
 pub async fn pay(
     pool: &PgPool,
+    issuers: &[Issuer],
     document: &Listed,
-    amount: Decimal,
-    paid_on: NaiveDate,
-    reference: &str,
+    told: Told<'_>,
+    now: DateTime<Utc>,
     by: &str,
 ) -> Result<(Payment, bool), Refused> {
     let mut transaction = begin(pool).await?;
-    let now = locked(&mut transaction, document).await?;
-    let name = now.name();
-    if !now.may_be_paid() {
+    let of = locked(&mut transaction, document).await?;
+    if !of.may_be_paid() {
+        let name = of.name();
         return Err(Refused::State(format!("{name} is not an invoice that is paid")));
     }
-    let money = now.money(amount)?;
-    let added = sqlx::query(
+    let Told { paid_on, reference, .. } = told;
+    let money = of.money(told.amount)?;
+    if let Some(known) = documents::payment(&mut *transaction, of.document_no, reference).await? {
+        if (known.amount, known.paid_on) == (money.amount(), paid_on) {
+            return Ok((known, false));
+        }
+        return Err(Refused::State(format!(
+            "a payment of reference {reference} is recorded already: {} on {}",
+            known.amount, known.paid_on
+        )));
+    }
+    let zone = issuer_at(issuers, now).map(|issuer| issuer.zone);
+    let today = zone.map_or(now.date_naive(), |zone| numbering::issue_date(now, zone, None));
+    check_day(&of, paid_on, today)?;
+    check_sum(&of, money, told.overpaid)?;
+    let payment = sqlx::query_as(
         "insert into payment (document_no, brand_no, amount, paid_on, reference, made_by) \
-         values ($1, $2, $3, $4, $5, $6) on conflict (document_no, reference) do nothing",
+         values ($1, $2, $3, $4, $5, $6) \
+         returning payment_no, amount, paid_on, reference, made_at, made_by",
     )
-    .bind(now.document_no)
-    .bind(now.brand_no)
+    .bind(of.document_no)
+    .bind(of.brand_no)
     .bind(money.amount())
     .bind(paid_on)
     .bind(reference)
     .bind(by)
-    .execute(&mut *transaction)
+    .fetch_one(&mut *transaction)
     .await?;
-    let payment = documents::payment(&mut *transaction, now.document_no, reference).await?;
-    if (payment.amount, payment.paid_on) != (money.amount(), paid_on) {
-        let (of, on) = (payment.amount, payment.paid_on);
+    transaction.commit().await?;
+    Ok((payment, true))
+}
+
+/// A payment is of today or before, since reports of a day count those of up to that day; and it may be made
+/// ahead of the invoice, but not by more than a year, which is a slip of the pen.
+fn check_day(of: &Listed, paid_on: NaiveDate, today: NaiveDate) -> Result<(), Refused> {
+    if paid_on > today {
+        let text = format!("{paid_on} lies after today, which is {today} where the issuer is");
+        return Err(Refused::State(text));
+    }
+    let first = of.issue_date.checked_sub_months(AHEAD_MAX).unwrap_or(NaiveDate::MIN);
+    if paid_on < first {
+        let (name, issued) = (of.name(), of.issue_date);
         return Err(Refused::State(format!(
-            "a payment of reference {reference} is recorded already: {of} on {on}"
+            "{paid_on} lies more than a year before {name} was issued, which was on {issued}: \
+             its payments are of {first} or later"
         )));
     }
-    transaction.commit().await?;
-    Ok((payment, added.rows_affected() == 1))
+    Ok(())
+}
+
+/// The sum that is paid stays between nothing and the total, unless more is meant.
+fn check_sum(of: &Listed, money: Money, overpaid: bool) -> Result<(), Refused> {
+    let too_large = |_| Refused::State(format!("{money} is more than can be counted"));
+    let (name, balance) = (of.name(), of.balance()?);
+    let (before, total) = (balance.paid, balance.total);
+    let after = before.plus(money).map_err(too_large)?;
+    // The balance is read with it from now on.
+    total.minus(after).map_err(too_large)?;
+    if money.is_negative() && after.is_negative() {
+        let back = money.opposite();
+        let text = format!("{back} would be paid back, and {before} of {name} was paid");
+        return Err(Refused::State(text));
+    }
+    if !money.is_negative() && !overpaid && after.amount() > total.amount() {
+        return Err(Refused::State(format!(
+            "{after} of {name} would be paid, and its total is {total}: say that it is overpaid if it is"
+        )));
+    }
+    Ok(())
 }
 
 /// The document as it stands while its brand is locked.

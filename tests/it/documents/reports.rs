@@ -200,7 +200,8 @@ async fn open_amounts_grow_old_and_are_paid() {
     done(till.run(&format!("invoices pay {march} --amount 10.46 --on {today} --reference a")));
     // 10.00 of the fixed fee, with 1.90 of tax.
     done(till.run(&format!("credit-notes create {april} --line 1=10.00 --because delay")));
-    done(till.run(&format!("invoices pay {zeta} --amount 40.00 --on {today} --reference b")));
+    let too_much = "--amount 40.00 --reference b --overpaid";
+    done(till.run(&format!("invoices pay {zeta} {too_much} --on {today}")));
     // 30.00 + 27.37, and zeta has paid 1.32 too much.
     let ageing = books.get("/v1/reports/ageing").await.ok();
     assert_eq!(ageing["data"], row("57.37", 2, "1.32"));
