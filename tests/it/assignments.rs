@@ -178,7 +178,7 @@ async fn a_brand_pays_by_its_assignment() {
     );
     let wrong = shop
         .run("assignments waive --brand acme --from=-9999-01-01 --until 2026-03-01 --because x");
-    refused(&wrong, 2, "a day is in the years 1970 to 9999");
+    refused(&wrong, 2, "write a day as YYYY-MM-DD");
     let list = shop.json("assignments list --brand acme");
     let column = |name: &str| -> Value {
         list.as_array().unwrap().iter().map(|row| row[name].clone()).collect()
