@@ -13,6 +13,7 @@ use super::Api;
 use super::caller::Caller;
 use super::page::Path;
 use super::problem::{Kind, Problem};
+use crate::telemetry::health::verdict;
 
 /// Whether the process answers.
 #[utoipa::path(get, path = "/livez", tag = "service",
@@ -26,6 +27,9 @@ pub async fn livez() -> &'static str {
 pub struct Readiness {
     #[schema(example = true)]
     ready: bool,
+    /// Each component with `well` or `ill`.
+    #[schema(example = json!({"database": "well", "bus": "well"}))]
+    checks: BTreeMap<String, String>,
     /// What is ill, by component.
     reasons: BTreeMap<String, String>,
     /// What people should know of although it works.
@@ -38,14 +42,19 @@ pub struct Readiness {
         (status = 503, description = "It cannot", body = Readiness)))]
 pub async fn readyz(State(api): State<Api>) -> Response {
     let health = &api.inner.health;
+    let found = health.look().await;
     let named = |(name, why): (&'static str, String)| (name.to_owned(), why);
+    let checks = found
+        .iter()
+        .map(|(one, why)| named((one.as_str(), verdict(why.as_ref()).to_owned())))
+        .collect();
     let reasons: BTreeMap<_, _> =
-        health.ills().into_iter().map(|(one, why)| named((one.as_str(), why))).collect();
+        found.into_iter().filter_map(|(one, why)| Some(named((one.as_str(), why?)))).collect();
     let notices =
         health.notices().into_iter().map(|(one, what)| named((one.as_str(), what))).collect();
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, reasons, notices })).into_response()
+    (status, Json(Readiness { ready, checks, reasons, notices })).into_response()
 }
 
 /// What runs.

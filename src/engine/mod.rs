@@ -124,6 +124,8 @@ impl Engine {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new(config.metrics_brands_max));
         let health = Arc::new(Health::starting());
+        let asked = store::Config { connections_max: 1, ..config.store.clone() };
+        health.ask(Store::new(&asked)?);
         let listener = TcpListener::bind(config.admin_listen)
             .await
             .with_context(|| format!("admin.listen {} cannot be opened", config.admin_listen))?;

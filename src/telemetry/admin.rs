@@ -10,7 +10,7 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
-use super::health::Health;
+use super::health::{Component, Health, verdict};
 use super::metrics::Metrics;
 
 /// What the listener shows.
@@ -38,20 +38,22 @@ pub async fn serve(
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    let ills = admin.health.ills();
-    let status = if ills.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let reasons: Map<String, Value> = ills
-        .into_iter()
-        .map(|(component, why)| (component.as_str().to_owned(), why.into()))
-        .collect();
+    let found = admin.health.look().await;
+    let is_ready = found.values().all(Option::is_none);
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let named = |component: &Component| component.as_str().to_owned();
+    let checks: Map<String, Value> =
+        found.iter().map(|(one, why)| (named(one), verdict(why.as_ref()).into())).collect();
+    let reasons: Map<String, Value> =
+        found.iter().filter_map(|(one, why)| Some((named(one), why.clone()?.into()))).collect();
     let notices: Map<String, Value> = admin
         .health
         .notices()
         .into_iter()
         .map(|(notice, what)| (notice.as_str().to_owned(), what.into()))
         .collect();
-    let is_ready = status == StatusCode::OK;
-    let body = json!({ "ready": is_ready, "reasons": reasons, "notices": notices });
+    let body =
+        json!({ "ready": is_ready, "checks": checks, "reasons": reasons, "notices": notices });
     (status, Json(body)).into_response()
 }
 

@@ -1,8 +1,12 @@
 //! Whether the engine can do its work now, and if not, why.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
+
+use super::probe::Probe;
+use crate::store::Store;
 
 /// What can be ill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +25,16 @@ pub enum Component {
 }
 
 impl Component {
+    pub const ALL: [Self; 7] = [
+        Self::Database,
+        Self::Bus,
+        Self::Stream,
+        Self::Lock,
+        Self::Metering,
+        Self::Uniqueness,
+        Self::Sealing,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Component::Database => "database",
@@ -59,17 +73,17 @@ impl Notice {
 }
 
 /// The engine's health: ready when nothing is ill.
-#[derive(Debug)]
 pub struct Health {
     ills: Mutex<BTreeMap<Component, String>>,
     notices: Mutex<BTreeMap<Notice, String>>,
+    database: OnceLock<Probe>,
 }
 
 impl Health {
     /// An engine that has not started is not ready.
     pub fn starting() -> Self {
         let ills = [(Component::Metering, "it has not started yet".to_owned())];
-        Self { ills: Mutex::new(ills.into()), notices: Mutex::default() }
+        Self { ills: Mutex::new(ills.into()), notices: Mutex::default(), database: OnceLock::new() }
     }
 
     pub fn ill(&self, component: Component, why: impl Into<String>) {
@@ -94,8 +108,30 @@ impl Health {
         self.notices.lock().clone()
     }
 
-    /// Why the engine is not ready; empty if it is.
+    /// Asks this database, too, before it says that the engine is ready. `store` is used by nothing else.
+    pub fn ask(&self, store: Store) {
+        let _ = self.database.set(Probe::new(store));
+    }
+
+    /// What is well and what is not, each component with why; the database is asked now if work has not found it ill.
+    pub async fn look(&self) -> BTreeMap<Component, Option<String>> {
+        let mut ills = self.ills();
+        if !ills.contains_key(&Component::Database)
+            && let Some(probe) = self.database.get()
+            && let Some(why) = probe.ill().await
+        {
+            ills.insert(Component::Database, why);
+        }
+        Component::ALL.into_iter().map(|one| (one, ills.remove(&one))).collect()
+    }
+
+    /// Why the engine is not ready, as far as its work has found; empty if it is.
     pub fn ills(&self) -> BTreeMap<Component, String> {
         self.ills.lock().clone()
     }
+}
+
+/// What a check of a component is called that is ill for this reason, or for none.
+pub fn verdict(why: Option<&String>) -> &'static str {
+    if why.is_some() { "ill" } else { "well" }
 }

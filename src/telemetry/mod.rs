@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod health;
 pub mod metrics;
+mod probe;
 
 use std::io::IsTerminal;
 

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use super::Desk;
 use super::client::Client;
+use crate::harness::world::admin;
 use crate::harness::{DEADLINE, World, wait_for};
 
 #[test]
@@ -240,4 +241,41 @@ async fn who_sends_half_a_head_is_cut_off_and_too_many_wait() {
         assert!(ended.is_ok(), "half a head keeps a connection");
         assert!(!answer.starts_with(b"HTTP/1.1 200"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_engine_is_not_ready_while_its_database_is_away() {
+    let world = World::with_own_postgres().await;
+    let mut desk = Desk::in_world(world).await;
+    let anybody = desk.anybody();
+    let ready = async || {
+        let (status, body) = admin(&desk.engine, "/readyz").await;
+        let of_api = anybody.get("/readyz").await;
+        (status == 200 && of_api.status == 200).then(|| (body, of_api.json()))
+    };
+    let (body, of_api) = wait_for("it is ready", ready).await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    for body in [&body, &of_api] {
+        assert_eq!((&body["ready"], &body["reasons"]), (&json!(true), &json!({})));
+        assert_eq!(
+            (&body["checks"]["database"], &body["checks"]["bus"]),
+            (&json!("well"), &json!("well"))
+        );
+    }
+    let crate::harness::Postgresql::Own(postgres) = &mut desk.world.postgres else {
+        unreachable!("it has its own")
+    };
+    postgres.stop().expect("it stops");
+    let away = wait_for("it says that the database is away", async || {
+        let (status, body) = admin(&desk.engine, "/readyz").await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        (status == 503 && body["reasons"]["database"].is_string()).then_some(body)
+    })
+    .await;
+    assert_eq!(away["checks"]["database"], "ill");
+    let of_api = anybody.get("/readyz").await;
+    assert_eq!(of_api.is(503)["checks"]["database"], "ill");
+    postgres.start_again().expect("it starts");
+    let ready = async || (admin(&desk.engine, "/readyz").await.0 == 200).then_some(());
+    wait_for("it is ready again", ready).await;
 }
