@@ -126,9 +126,10 @@ impl Source {
         }
         // It has written nothing, and what is left of it goes with its connection's next use.
         let _ = self.snapshot.rollback().await;
-        match result {
-            Ok(result) => sink.end(result).await,
-            Err(Gone) => tracing::debug!("a reader has gone away"),
+        if let Ok(result) = result {
+            sink.end(result).await;
+        } else {
+            tracing::debug!("a reader has gone away");
         }
     }
 }

@@ -137,13 +137,7 @@ impl Engine {
             }
         })];
         let counted = Lent::default();
-        let serving = match config.api.clone() {
-            Some(api) => {
-                let (store, health) = (config.store.clone(), Arc::clone(&health));
-                Some(Serving::start(api, store, health, counted.clone()).await?)
-            }
-            None => None,
-        };
+        let serving = Serving::start(&config, &health, &counted).await?;
         let store = Store::new(&config.store)?;
         let bus = bus::connect(&config.bus, true).await?;
         let restart = config.restart;

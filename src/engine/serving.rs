@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::Config;
 use crate::api;
 use crate::store::finding::Lent;
 use crate::store::{self, Store};
@@ -20,18 +21,19 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Opens the listener and serves it.
+    /// Opens the listener and serves it, if the API is on.
     ///
     /// # Errors
     /// If the listener cannot be opened, or what the API needs cannot be read.
     pub async fn start(
-        api: api::Config,
-        store: store::Config,
-        health: Arc<Health>,
-        counted: Lent,
-    ) -> anyhow::Result<Self> {
+        config: &Config,
+        health: &Arc<Health>,
+        counted: &Lent,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(api) = config.api.clone() else { return Ok(None) };
+        let (health, counted) = (Arc::clone(health), counted.clone());
         let threads = Threads::start()?;
-        let store = store::Config { connections_max: api.connections_max, ..store };
+        let store = store::Config { connections_max: api.connections_max, ..config.store.clone() };
         let has_tls = api.tls.is_some();
         let server = threads.runtime().spawn(async move {
             api::Server::open(api, Store::new(&store)?, health, counted).await
@@ -40,7 +42,7 @@ impl Serving {
         let address = server.address;
         threads.runtime().spawn(server.serve());
         tracing::info!(%address, tls = has_tls, "the API listens");
-        Ok(Self { _threads: threads, address })
+        Ok(Some(Self { _threads: threads, address }))
     }
 }
 
