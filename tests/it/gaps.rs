@@ -641,12 +641,14 @@ async fn a_database_that_goes_back_under_a_running_engine_is_noticed() {
     let engine = world.engine().await;
     publish(&world, 0..20).await;
     world.wait_until_metered().await;
-    sql("create table kept_cursor as table cursor; create table kept_usage as table usage_day")
-        .await;
+    sql("create table kept_cursor as table cursor; create table kept_usage as table usage_day; \
+         create table kept_fold as table usage_fold")
+    .await;
     publish(&world, 20..30).await;
     world.wait_until_metered().await;
     sql("begin; delete from cursor; insert into cursor table kept_cursor; delete from usage_day; \
-         insert into usage_day table kept_usage; delete from ledger where entry > 20; commit")
+         insert into usage_day table kept_usage; delete from usage_fold; \
+         insert into usage_fold table kept_fold; delete from ledger where entry > 20; commit")
     .await;
     publish(&world, 30..31).await;
     world.wait_for_position(31).await;
