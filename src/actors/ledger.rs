@@ -250,11 +250,10 @@ impl LedgerState {
     }
 
     fn tell_progress(&self, usage_entry: Option<i64>) {
-        let (entry, waiting) = (self.arguments.cursor.entry, self.waiting);
-        self.arguments.progress.send_modify(|now| {
+        let LedgerArguments { progress, metrics, cursor, .. } = &self.arguments;
+        Progress::change(progress, metrics, |now| {
             let usage_entry = now.usage_entry.max(usage_entry.unwrap_or(0));
-            self.arguments.metrics.usage_behind(entry - usage_entry);
-            *now = Progress { entry, usage_entry, waiting };
+            *now = Progress { entry: cursor.entry, usage_entry, waiting: self.waiting };
         });
     }
 

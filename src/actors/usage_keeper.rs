@@ -4,6 +4,7 @@
 //! few receipts. Here it is written once for all that were counted in [`WHILE_BACKLOG`], beside the
 //! commits of the next ones.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::store::backoff::Backoff;
 use crate::store::{Error, Store, usage_fold};
+use crate::telemetry::metrics::Metrics;
 
 /// How long usage may be left behind the ledger while a backlog is metered.
 const WHILE_BACKLOG: Duration = Duration::from_secs(10);
@@ -29,6 +31,17 @@ pub struct Progress {
     pub waiting: u64,
 }
 
+impl Progress {
+    /// Changes what is known, and shows by how much usage is behind.
+    pub fn change(of: &watch::Sender<Self>, metrics: &Metrics, change: impl FnOnce(&mut Self)) {
+        of.send_modify(|now| {
+            change(now);
+            // Usage may be told of before the commit is that it has.
+            metrics.usage_behind((now.entry - now.usage_entry).max(0));
+        });
+    }
+}
+
 /// True if so many messages wait that usage can wait too.
 pub fn is_backlog(waiting: u64) -> bool {
     waiting >= BACKLOG
@@ -37,27 +50,27 @@ pub fn is_backlog(waiting: u64) -> bool {
 /// Keeps usage for one life of the metering subtree.
 pub struct UsageKeeper {
     pub store: Store,
-    pub progress: watch::Receiver<Progress>,
+    pub progress: watch::Sender<Progress>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl UsageKeeper {
-    /// Adds what is left out, for ever. Ends with the ledger actor.
+    /// Adds what is left out, for ever.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn run(mut self) -> Result<(), Error> {
-        let mut folded = 0;
-        loop {
-            let is_behind = |now: &Progress| now.entry > now.usage_entry.max(folded);
-            if self.progress.wait_for(is_behind).await.is_err() {
-                return Ok(());
-            }
-            let backlog_ends = self.progress.wait_for(|now| !is_backlog(now.waiting));
-            if let Ok(Err(_)) = timeout(WHILE_BACKLOG, backlog_ends).await {
-                return Ok(());
-            }
-            folded = self.fold_patiently().await?;
+    pub async fn run(self) -> Result<(), Error> {
+        let mut progress = self.progress.subscribe();
+        // The sender is here, so waiting for it does not fail.
+        while progress.wait_for(|now| now.entry > now.usage_entry).await.is_ok() {
+            let backlog_ends = progress.wait_for(|now| !is_backlog(now.waiting));
+            let _ = timeout(WHILE_BACKLOG, backlog_ends).await;
+            let usage_entry = self.fold_patiently().await?;
+            Progress::change(&self.progress, &self.metrics, |now| {
+                now.usage_entry = now.usage_entry.max(usage_entry);
+            });
         }
+        Ok(())
     }
 
     /// Adds it for as long as the database is away.

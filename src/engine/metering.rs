@@ -81,7 +81,8 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
     let (ledger, _) = LedgerActor::spawn_linked(None, LedgerActor, ledger, root.get_cell()).await?;
     flight.connect(brands.clone(), ledger.clone());
     let id = ledger.get_id();
-    let usage_keeper = UsageKeeper { store: parts.store.clone(), progress: progress.subscribe() };
+    let (store, metrics) = (parts.store.clone(), Arc::clone(&parts.metrics));
+    let usage_keeper = UsageKeeper { store, progress, metrics };
     let usage_keeper = Beside::start("usage keeper", usage_keeper.run(), id, root.clone());
     let sealer = sealer_of(&parts, fence, &archive, &ledger);
     let sealer = Beside::start("sealer", sealer.run(), id, root.clone());

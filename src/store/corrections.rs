@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{Connection, PgConnection, PgExecutor, PgTransaction};
 
 use super::keys::CommittedKey;
-use super::{Error, repair, requests, usage_fold};
+use super::{Error, cursor, repair, requests, usage_fold};
 
 /// Most receipts that one request takes back, so that metering is not kept waiting for long.
 pub const VOIDS_MAX: usize = 5_000;
@@ -122,12 +122,7 @@ pub async fn carry_out(
     correction: &Correction,
 ) -> Result<Corrected, Error> {
     let mut transaction = connection.begin().await?;
-    let entry: Option<i64> =
-        sqlx::query_scalar("select entry from cursor where fence = $1 for update")
-            .bind(fence)
-            .fetch_optional(&mut *transaction)
-            .await?;
-    let entry = entry.ok_or(Error::Stale { fence })?;
+    let entry = cursor::hold(&mut *transaction, fence).await?;
     if !requests::is_waiting(&mut *transaction, correction.request_no).await? {
         let replaced = replacements(&mut *transaction).await?;
         let moved = match &correction.work {

@@ -120,6 +120,18 @@ pub(super) async fn read_for_update(executor: impl PgExecutor<'_>) -> Result<Cur
     Ok(sqlx::query_as(query).fetch_one(executor).await?)
 }
 
+/// Keeps the cursor of this engine from moving until the transaction ends. Returns its entry.
+///
+/// # Errors
+/// [`Error::Stale`] if another engine has taken over; or if the database is away.
+pub(super) async fn hold(executor: impl PgExecutor<'_>, fence: i64) -> Result<i64, Error> {
+    let entry = sqlx::query_scalar("select entry from cursor where fence = $1 for update")
+        .bind(fence)
+        .fetch_optional(executor)
+        .await?;
+    entry.ok_or(Error::Stale { fence })
+}
+
 /// Lives of the engine that did not end in order, the present one included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
 pub struct Lives {

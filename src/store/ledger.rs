@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use futures_util::{Stream, TryStreamExt};
 use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, PgExecutor, PgPool};
 
-use super::{Error, digests, usage_fold};
+use super::{Error, cursor, digests, usage_fold};
 
 /// What an entry says, as far as two events of one receipt must agree on it.
 #[derive(Clone, Debug, FromRow)]
@@ -221,12 +221,7 @@ pub async fn set_zone(
     zone: Tz,
 ) -> Result<Option<i64>, Error> {
     let mut transaction = connection.begin().await?;
-    let entry: Option<i64> =
-        sqlx::query_scalar("select entry from cursor where fence = $1 for update")
-            .bind(fence)
-            .fetch_optional(&mut *transaction)
-            .await?;
-    let entry = entry.ok_or(Error::Stale { fence })?;
+    let entry = cursor::hold(&mut *transaction, fence).await?;
     let has_documents: bool =
         sqlx::query_scalar("select exists (select from document where brand_no = $1)")
             .bind(brand_no)

@@ -6,7 +6,7 @@ use prooftally::store::requests::{self, Ask};
 use prooftally::store::{cursor, ledger, usage_fold};
 use prooftally::workload::{Spec, Truth};
 
-use crate::harness::{EngineProcess, World, wait_for};
+use crate::harness::{EngineProcess, World, wait_for, world};
 
 /// The ledger's last entry, and the last one that usage has.
 async fn ends(world: &World) -> Option<(i64, i64)> {
@@ -52,6 +52,22 @@ async fn what_a_killed_engine_left_behind_is_added_by_the_next() {
     world.wait_until_metered().await;
     assert_eq!(engine.stop(), Some(0));
     assert!(ends(&world).await.unwrap().1 > entry);
+    world.assert_equals(&truth).await;
+    assert_audit_is_clean(&world).await;
+}
+
+/// At the end of a backlog usage lacks more than a commit adds, and no commit comes after.
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_has_everything_soon_after_a_backlog() {
+    let world = World::new().await;
+    let truth = world.publish(&Spec { count: 120_000, brands: 50, ..Spec::default() }).await;
+    let engine = world.engine().await;
+    world.wait_until_metered().await;
+    wait_for("the metric says that nothing is behind", async || {
+        world::metrics(&engine).await.contains("prooftally_usage_behind_entries 0").then_some(())
+    })
+    .await;
+    engine.stop().await;
     world.assert_equals(&truth).await;
     assert_audit_is_clean(&world).await;
 }
