@@ -137,11 +137,7 @@ pub async fn some(
 /// # Errors
 /// If the database is away.
 pub async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<Brand>, Error> {
-    Ok(sqlx::query_as(
-        "select brand_no, brand_id, zone, parked_at is not null as is_parked from brand",
-    )
-    .fetch_all(executor)
-    .await?)
+    within(executor, &Scope::default()).await
 }
 
 /// Creates the brands of `ids` that do not exist and returns all of them. Called outside the chunk's
