@@ -20,7 +20,10 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let database = Database::create(&stack).await?;
     let mut generator = Generator::new(&case.spec())?;
     let mut first: Option<Outcome> = None;
-    println!("receipts  events/s  of the first  first commit after  us/event  MB at most");
+    println!(
+        "receipts  events/s  of the first  first commit after  us/event: ours  PostgreSQL  \
+         nats-server  MB at most"
+    );
     let mut done = 0;
     while done < options.count {
         let slice = options.slice.min(options.count - done);
@@ -30,10 +33,12 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         let outcome = order(&stack, &database, &case, options).run(None)?;
         let of_first = outcome.rate() / first.as_ref().unwrap_or(&outcome).rate();
         println!(
-            "{done:>8}  {:>8.0}  {of_first:>12.2}  {:>16.2} s  {:>8.1}  {:>10.0}",
+            "{done:>8}  {:>8.0}  {of_first:>12.2}  {:>16.2} s  {:>14.2}  {:>10.2}  {:>11.2}  {:>10.0}",
             outcome.rate(),
             outcome.first_commit_seconds,
-            outcome.cpu.sum(),
+            outcome.cpu.ours,
+            outcome.cpu.postgres,
+            outcome.cpu.nats,
             outcome.memory_bytes_max as f64 / 1e6,
         );
         first.get_or_insert(outcome);

@@ -84,6 +84,6 @@ pub async fn list(
     };
     let mut snapshot = api.read(&caller).await?;
     let rows = activity::list(&mut *snapshot, &filter).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(at.page(rows, |row| row.activity_no.to_string(), Activity::from))
 }

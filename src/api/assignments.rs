@@ -74,7 +74,7 @@ pub async fn list(
     let mut snapshot = api.read(&caller).await?;
     let brand = known(&mut snapshot, &caller, &of.brand(&caller)?).await?;
     let records = assignments::records(&mut *snapshot, Some(brand.no)).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let row = |record: assignments::Record| Assignment {
         assignment_no: record.assignment_no,
         brand: record.brand_id,

@@ -134,7 +134,8 @@ impl Api {
         &self.inner.config
     }
 
-    /// A snapshot that shows what the caller may see.
+    /// A snapshot that shows what the caller may see. It has written nothing, so nobody waits for its end: when it
+    /// is dropped, the database is told as the connection goes back to the pool.
     async fn read(&self, caller: &Caller) -> Result<PgTransaction<'static>, Problem> {
         let timeout = self.inner.config.request_timeout;
         Ok(reading::begin(&self.inner.store, caller.brand_no(), timeout).await?)

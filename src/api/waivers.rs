@@ -101,7 +101,7 @@ pub async fn coverage(
     let sums = unassigned::coverage(&mut *snapshot, Some(brand.no)).await?.pop();
     let open = unassigned::unassigned(&mut *snapshot, Some(brand.no)).await?;
     let waived = waivers::records(&mut *snapshot, Some(brand.no)).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let sum = |of: fn(&unassigned::Coverage) -> i64| Exact::from(sums.as_ref().map_or(0, of));
     let stretch = |row: unassigned::Unassigned| Stretch {
         first_day: row.first_day,
@@ -135,7 +135,7 @@ pub async fn list(
     let mut snapshot = api.read(&caller).await?;
     let brand = known(&mut snapshot, &caller, &of.brand(&caller)?).await?;
     let rows = waivers::records(&mut *snapshot, Some(brand.no)).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(Json(Waivers { data: rows.into_iter().map(Waiver::from).collect() }))
 }
 
@@ -167,7 +167,7 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<Waiver>), Problem> {
     let mut snapshot = api.read(&caller).await?;
     let brand = known(&mut snapshot, &caller, &brand).await?.id;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let pool = &api.store().pool;
     let (days, now) = ((from.0, until.0), Utc::now());
     let no = waivers::waive(pool, &brand, days, &because.0, now, &caller.name).await;

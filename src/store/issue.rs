@@ -107,11 +107,16 @@ pub async fn finalize(
 
 /// Begins a transaction that ends by itself if this process stops in its middle: the rows of series and
 /// brands that it holds keep every other run waiting.
+///
+/// A connection keeps the plans of its triggers and foreign keys. Those that are made while the tables of documents
+/// are small would read them whole, and go on doing so while a run fills them.
 pub(super) async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    sqlx::raw_sql("set local idle_in_transaction_session_timeout = '60s'")
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::raw_sql(
+        "set local idle_in_transaction_session_timeout = '60s'; set local enable_seqscan = off",
+    )
+    .execute(&mut *transaction)
+    .await?;
     Ok(transaction)
 }
 

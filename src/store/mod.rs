@@ -77,6 +77,9 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     migrations
 });
 
+/// A connection of the pool that was idle for so long is asked whether it is still there.
+const ASKED_AFTER: Duration = Duration::from_secs(1);
+
 /// How to reach the database.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -195,6 +198,17 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(config.connections_max)
             .acquire_timeout(config.acquire_timeout)
+            // A connection that was in use a moment ago is not asked whether it is still there: that would be
+            // a message more for each statement. If it is gone after all, the statement says so.
+            .test_before_acquire(false)
+            .before_acquire(|connection, about| {
+                Box::pin(async move {
+                    if about.idle_for >= ASKED_AFTER {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options.clone());
         Ok(Self { pool, options, commit_timeout: config.commit_timeout })
     }

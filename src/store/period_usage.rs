@@ -91,7 +91,8 @@ pub async fn read(
     complete(snapshot, brand, days, plan, rows).await
 }
 
-/// Reads the usage rows of many periods, each of a brand, in one query: what [`complete`] needs.
+/// Reads the usage rows of many periods, each of a brand, with one query for all that have the same days: what
+/// [`complete`] needs.
 ///
 /// # Errors
 /// If the database is away.
@@ -106,29 +107,29 @@ pub async fn read_many(
     let numbered = brands::predicates(&mut *snapshot).await?;
     let names: BTreeMap<i32, String> =
         numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
-    let rows: Vec<(i64, i32, bool, i64)> = sqlx::query_as(
-        "select w.n, u.predicate_no, u.result, sum(u.receipts - u.voided)::bigint \
-         from unnest($1::int[], $2::date[], $3::date[]) with ordinality \
-            as w (brand_no, first, until, n) \
-         join usage_day u on u.brand_no = w.brand_no \
-            and u.usage_day >= w.first and u.usage_day < w.until group by 1, 2, 3",
-    )
-    .bind(wanted.iter().map(|(brand, _)| *brand).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|(_, days)| days.start()).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|(_, days)| days.end()).collect::<Vec<_>>())
-    .fetch_all(snapshot)
-    .await?;
-    for (place, predicate_no, result, receipts) in rows {
-        let index = usize::try_from(place - 1).expect("an ordinality is at least 1");
-        let predicate = names.get(&predicate_no).cloned().unwrap_or_default();
-        let counted = counted(receipts)?;
-        found[index].push(Row {
-            predicate,
-            result,
-            has_product: true,
-            has_supplier: true,
-            receipts: counted,
-        });
+    let mut places: BTreeMap<Period, BTreeMap<i32, Vec<usize>>> = BTreeMap::new();
+    for (place, (brand, days)) in wanted.iter().enumerate() {
+        places.entry(*days).or_default().entry(*brand).or_default().push(place);
+    }
+    for (days, places) in places {
+        let rows: Vec<(i32, i32, bool, i64)> = sqlx::query_as(
+            "select brand_no, predicate_no, result, sum(receipts - voided)::bigint from usage_day \
+             where brand_no = any($1) and usage_day >= $2 and usage_day < $3 group by 1, 2, 3",
+        )
+        .bind(places.keys().copied().collect::<Vec<_>>())
+        .bind(days.start())
+        .bind(days.end())
+        .fetch_all(&mut *snapshot)
+        .await?;
+        for (brand, predicate_no, result, receipts) in rows {
+            let predicate = names.get(&predicate_no).cloned().unwrap_or_default();
+            let (has_product, has_supplier) = (true, true);
+            let receipts = counted(receipts)?;
+            let row = Row { predicate, result, has_product, has_supplier, receipts };
+            for place in &places[&brand] {
+                found[*place].push(row.clone());
+            }
+        }
     }
     for rows in &mut found {
         rows.sort_unstable();

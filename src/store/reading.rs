@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool, PgTransaction, Postgres};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction};
 
 use super::{Error, Store};
 
@@ -16,24 +16,29 @@ pub async fn begin(
     brand_no: Option<i32>,
     timeout: Duration,
 ) -> Result<PgTransaction<'static>, Error> {
-    let mut transaction: sqlx::Transaction<'static, Postgres> =
-        store.pool.begin_with("begin isolation level repeatable read read only").await?;
-    // Local to the transaction: whoever takes the connection next starts as the login again. Plans are made for
-    // what is asked: one for any brand and any entries would be for small ones, and read the large ones whole.
-    sqlx::query(
-        "select set_config('statement_timeout', $1, true), set_config('prooftally.brand', $2, true), \
-            set_config('plan_cache_mode', 'force_custom_plan', true), \
-            set_config('search_path', case $2 when '' then 'public' else 'own_rows, public' end, true)",
-    )
-    .bind(timeout.as_millis().to_string())
-    .bind(brand_no.map_or_else(String::new, |no| no.to_string()))
-    .execute(&mut *transaction)
-    .await?;
+    // All in one message, since each costs a wait for the other side, which is the longest on a busy machine.
+    // It is put together of numbers and fixed parts, so none of it fails and leaves a transaction begun.
+    let brand = brand_no.map_or_else(String::new, |no| no.to_string());
+    let path = if brand_no.is_some() { "own_rows, public" } else { "public" };
+    let statement = format!(
+        "begin isolation level repeatable read read only; set local statement_timeout = {}; \
+         set local prooftally.brand = '{brand}'; set local search_path = {path}; {SETTINGS}",
+        timeout.as_millis(),
+    );
+    let mut transaction: PgTransaction<'static> =
+        store.pool.begin_with(AssertSqlSafe(statement)).await?;
+    // By itself, since it fails where the role is not there.
     if brand_no.is_some() {
         sqlx::query("set local role prooftally_brand").execute(&mut *transaction).await?;
     }
     Ok(transaction)
 }
+
+/// Local to the transaction, as all settings are: whoever takes the connection next starts as the login again.
+/// Plans are made for what is asked: one for any brand and any entries would be for small ones, and read the
+/// large ones whole. A reader keeps one processor busy at most, and leaves the others to metering.
+const SETTINGS: &str =
+    "set local plan_cache_mode = force_custom_plan; set local max_parallel_workers_per_gather = 0";
 
 /// Lets the statements of a snapshot take so long instead: what is streamed goes at its reader's pace.
 /// Answers with the number by which [`cancel`] knows the snapshot's connection.

@@ -45,22 +45,31 @@ pub async fn unassigned(
     executor: impl PgExecutor<'_>,
     scope: impl Into<Scope>,
 ) -> Result<Vec<Unassigned>, Error> {
-    // Days belong together if nothing begins between them.
-    let statement = format!(
-        "{SETTLED} select b.brand_id as brand, min(s.usage_day) as first_day, \
-            max(s.usage_day) as last_day, sum(s.receipts)::bigint as receipts \
-         from settled s join brand b using (brand_no) \
+    // What is settled is left out row by row, before anything is summed: nearly all is. Days belong together if
+    // nothing begins between them.
+    let rows = sqlx::query_as(
+        "with unsettled as ( \
+            select u.brand_no, u.usage_day, sum(u.receipts - u.voided)::bigint as receipts \
+            from usage_day u \
+            where u.receipts > u.voided and ($1::int[] is null or u.brand_no = any($1)) \
+                and not exists (select from assignment_now a where a.brand_no = u.brand_no \
+                    and a.from_day <= u.usage_day \
+                    and u.usage_day < coalesce(a.until_day, 'infinity')) \
+                and not exists (select from waiver_now w where w.brand_no = u.brand_no \
+                    and w.from_day <= u.usage_day and u.usage_day < w.until_day) \
+            group by u.brand_no, u.usage_day) \
+         select b.brand_id as brand, min(s.usage_day) as first_day, max(s.usage_day) as last_day, \
+            sum(s.receipts)::bigint as receipts \
+         from unsettled s join brand b using (brand_no) \
          cross join lateral ( \
             select (select count(*) from assignment_now a where a.brand_no = s.brand_no \
                         and a.from_day <= s.usage_day) \
                  + (select count(*) from waiver_now w where w.brand_no = s.brand_no \
                         and w.from_day <= s.usage_day) as before) c \
-         where not s.assigned and not s.waived \
-         group by b.brand_id, c.before order by b.brand_id, first_day"
+         group by b.brand_id, c.before order by b.brand_id, first_day",
     );
     let scope = scope.into();
-    let rows = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(scope.numbers());
-    Ok(rows.fetch_all(executor).await?)
+    Ok(rows.bind(scope.numbers()).fetch_all(executor).await?)
 }
 
 /// How the usage of each brand is settled, by brand.
