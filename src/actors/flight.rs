@@ -68,6 +68,17 @@ struct Active {
     used: Instant,
 }
 
+/// How much is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// In flight.
+    pub chunks: usize,
+    /// Brands that have an actor.
+    pub actors: usize,
+    /// Brands whose events are parked.
+    pub parked: usize,
+}
+
 /// What a brand's failure leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
@@ -258,10 +269,10 @@ impl Flight {
         let _ = in_flight.wait_for(|chunks| *chunks == 0).await;
     }
 
-    /// How many chunks are in flight, and how many brands have an actor.
-    pub fn load(&self) -> (usize, usize) {
+    /// What is going on now.
+    pub fn load(&self) -> Load {
         let state = self.shared.state.lock();
-        (state.chunks.len(), state.actors.len())
+        Load { chunks: state.chunks.len(), actors: state.actors.len(), parked: state.parked.len() }
     }
 }
 

@@ -41,6 +41,8 @@ pub enum LedgerMsg {
     /// Give a brand another zone; answers whether it was given. Nothing is in flight meanwhile: the
     /// intake waits for the reply.
     SetZone { request_no: i64, brand_no: i32, zone: Tz, reply: RpcReplyPort<bool> },
+    /// Park a brand; answers whether it is. Nothing is in flight meanwhile.
+    Park { request_no: i64, brand_no: i32, reply: RpcReplyPort<bool> },
     /// Give rejections up. Nothing is in flight meanwhile.
     Dismiss { request_no: i64, settlements: Vec<Settlement>, chunk: i64, reply: RpcReplyPort<()> },
     /// The segment is behind a filter that is published: its keys can be dropped.
@@ -127,6 +129,10 @@ impl Actor for LedgerActor {
                 let is_set = state.set_zone(request_no, brand_no, zone).await?;
                 // The intake that asked may have been stopped; the work is committed all the same.
                 let _ = reply.send(is_set);
+            }
+            LedgerMsg::Park { request_no, brand_no, reply } => {
+                let is_parked = state.park(request_no, brand_no).await?;
+                let _ = reply.send(is_parked);
             }
             LedgerMsg::Dismiss { request_no, settlements, chunk, reply } => {
                 state.dismiss(request_no, settlements, chunk).await?;

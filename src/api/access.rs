@@ -116,6 +116,7 @@ pub const ACCESS: &[(&str, &str, Access, Brand)] = &[
     ("PUT", "/v1/brands/{brand}/zone", Access::Bill, Brand::None),
     ("GET", "/v1/brands/{brand}/name", Access::Read, Brand::Own),
     ("PUT", "/v1/brands/{brand}/name", Access::Bill, Brand::None),
+    ("POST", "/v1/brands/{brand}/park", Access::Operate, Brand::None),
     ("POST", "/v1/brands/{brand}/unpark", Access::Operate, Brand::None),
     ("POST", "/v1/assignments", Access::Bill, Brand::None),
     ("POST", "/v1/assignments/{assignment_no}/end", Access::Bill, Brand::None),

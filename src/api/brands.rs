@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::amount::Exact;
 use super::caller::{Caller, no_brand};
-use super::form::Seen;
+use super::form::{Because, Seen};
 use super::page::{At, Body, Listed, Page, Path};
 use super::problem::{Kind, Problem};
 use super::requests::{self, Request};
@@ -37,9 +37,13 @@ pub struct Brand {
     /// What was counted and not taken back.
     #[schema(example = "120400")]
     receipts: Exact,
-    /// Events that wait since the brand failed on them.
+    /// Events that wait since the brand is parked.
     #[schema(example = "0")]
     parked_events: Exact,
+    /// Since when its events are kept and not counted, since it failed on them or somebody wants it so; null
+    /// while they are counted.
+    #[schema(example = "2026-03-02T09:00:00Z")]
+    parked_at: Option<DateTime<Utc>>,
     #[schema(example = "2026-03-01T08:00:00Z")]
     created_at: DateTime<Utc>,
 }
@@ -52,6 +56,7 @@ impl From<Profile> for Brand {
             zone: profile.brand.zone.name().to_owned(),
             receipts: profile.receipts.into(),
             parked_events: profile.parked.into(),
+            parked_at: profile.parked_at,
             created_at: profile.created_at,
         }
     }
@@ -233,6 +238,27 @@ async fn name_of(api: &Api, caller: &Caller, brand: &str) -> Result<Option<Strin
     let found = brands::display_name(&mut *snapshot, brand).await?;
     drop(snapshot);
     Ok(found)
+}
+
+/// Keeps the events of a brand from now on, and counts none of them until it is unparked: for a brand whose
+/// events are to wait, since something is wrong with them. Other brands go on. Answered with the request that
+/// the engine was given: 200 if it has carried it out, 202 if it will.
+#[utoipa::path(post, path = "/v1/brands/{brand}/park", tag = "brands",
+    params(("brand" = String, Path, description = "Its id", example = "brand-acme")),
+    request_body = Because,
+    responses((status = 200, description = "It is answered", body = Request),
+        (status = 202, description = "It waits for the engine", body = Request,
+            headers(("Location" = String, description = "The request")))))]
+pub async fn park(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(brand): Path<String>,
+    Body(Because { because }): Body<Because>,
+) -> Result<Response, Problem> {
+    let mut snapshot = api.read(&caller).await?;
+    let brand = known(&mut snapshot, &caller, &brand).await?.id.as_str().to_owned();
+    drop(snapshot);
+    requests::carry_out(&api, &caller, Ask::Park { brand, because: because.0 }).await
 }
 
 /// Lets the parked events of a brand be metered, in order, once the cause of its failure is gone; live events

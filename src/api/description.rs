@@ -63,6 +63,7 @@ fn brands_and_plans() -> OpenApiRouter<Api> {
         .routes(routes!(brands::get))
         .routes(routes!(brands::zone, brands::set_zone))
         .routes(routes!(brands::name, brands::set_name))
+        .routes(routes!(brands::park))
         .routes(routes!(brands::unpark))
         .routes(routes!(profiles::profile, profiles::set_profile))
         .routes(routes!(profiles::taxes))
@@ -219,6 +220,7 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
             Kind::Forbidden,
             Kind::TooManyRequests,
             Kind::Unavailable,
+            Kind::Busy,
         ]);
     }
     // What is not there, or is not the caller's, is named by parameters too.
@@ -243,6 +245,7 @@ fn add_access(operation: &mut Operation, method: &str, path: &str) {
     if method == "POST" {
         kinds.extend([
             Kind::IdempotencyKeyInUse,
+            Kind::IdempotencyAnswerNotKept,
             Kind::IdempotencyOutcomeUnknown,
             Kind::IdempotencyKeyReused,
         ]);

@@ -76,7 +76,9 @@ fn made_id() -> String {
 /// client is gone or the time is over, so that no transaction is ended half-way; reads have the same limit
 /// in the database.
 pub async fn in_time(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let task = tokio::spawn(next.run(request).in_current_span());
+    let asked = api.clone();
+    let answer = async move { told_apart(&asked, next.run(request).await).await };
+    let task = tokio::spawn(answer.in_current_span());
     match tokio::time::timeout(api.config().request_timeout, task).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => Problem::internal(&error).into_response(),
@@ -85,6 +87,24 @@ pub async fn in_time(State(api): State<Api>, request: Request, next: Next) -> Re
             Problem::new(Kind::Timeout, detail).into_response()
         }
     }
+}
+
+/// Tells a database that is away from one that was not asked, since each connection to it was in use: who waits
+/// for a connection in vain is told the same of both.
+async fn told_apart(api: &Api, response: Response) -> Response {
+    if response.extensions().get().is_none_or(|problem: &Problem| problem.kind != Kind::Busy) {
+        return response;
+    }
+    if let Some(why) = api.inner.health.database_ill().await {
+        tracing::warn!(why, "a request of the API found no database");
+        return Problem::no_database().into_response();
+    }
+    api.inner.metrics.api_busy();
+    tracing::warn!(
+        connections_max = api.config().connections_max,
+        "a request of the API found each connection to the database in use"
+    );
+    response
 }
 
 pub async fn no_such_path() -> Problem {

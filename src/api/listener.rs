@@ -25,8 +25,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
 use super::TlsFiles;
+use super::patient::Patient;
 
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Connections whose handshake is done and that are not taken yet.
 const WAITING_MAX: usize = 64;
 /// After an error of accepting, such as too many open files.
@@ -42,11 +42,20 @@ pub struct Limits {
     pub connections: usize,
     /// For the whole head of a request, from when the connection is made or the answer before was sent.
     pub head: Duration,
+    /// How long a client may take nothing of what is sent to it. A connection whose client does has its end.
+    pub stall: Duration,
+    /// For a TLS handshake.
+    pub handshake: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1_024, head: Duration::from_secs(15) }
+        Self {
+            connections: 1_024,
+            head: Duration::from_secs(15),
+            stall: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
+        }
     }
 }
 
@@ -70,7 +79,8 @@ where
         });
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(limits.head);
-        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let stream = TokioIo::new(Patient::new(stream, limits.stall));
+        let connection = server.serve_connection(stream, service);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, %peer, "a connection of the API has ended");
@@ -108,7 +118,7 @@ impl Tls {
     }
 
     /// Accepts connections of `listener` in a task of its own.
-    pub fn listen(self, listener: TcpListener) -> Accepted {
+    pub fn listen(self, listener: TcpListener, handshake_max: Duration) -> Accepted {
         let (done, ready) = mpsc::channel(WAITING_MAX);
         let address = listener.local_addr();
         let task = tokio::spawn(async move {
@@ -117,9 +127,9 @@ impl Tls {
             while let Ok(place) = Arc::clone(&places).acquire_owned().await {
                 match listener.accept().await {
                     Ok((stream, peer)) => {
-                        let shaken = handshake(self.acceptor.clone(), stream, peer, done.clone());
+                        let (acceptor, done) = (self.acceptor.clone(), done.clone());
                         tokio::spawn(async move {
-                            shaken.await;
+                            handshake(acceptor, stream, peer, handshake_max, done).await;
                             drop(place);
                         });
                     }
@@ -140,9 +150,10 @@ async fn handshake(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     peer: SocketAddr,
+    longest: Duration,
     done: mpsc::Sender<Connection>,
 ) {
-    match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
+    match tokio::time::timeout(longest, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let _ = done.send((stream, peer)).await;
         }

@@ -34,6 +34,7 @@ pub mod listener;
 pub mod oidc;
 mod once;
 mod page;
+mod patient;
 mod payments;
 mod periods;
 mod plan_terms;
@@ -72,6 +73,7 @@ use crate::store::finding::Lent;
 use crate::store::plan_file::folder::PriceLists;
 use crate::store::{Store, reading};
 use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
 use access::Operation;
 use caller::Caller;
 use limiter::Limiter;
@@ -108,6 +110,20 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// What the engine that serves the API shares with it.
+#[derive(Clone)]
+pub struct Shared {
+    pub health: Arc<Health>,
+    pub metrics: Arc<Metrics>,
+    pub counted: Lent,
+}
+
+impl Shared {
+    pub fn of(health: &Arc<Health>, metrics: &Arc<Metrics>, counted: &Lent) -> Self {
+        Self { health: Arc::clone(health), metrics: Arc::clone(metrics), counted: counted.clone() }
+    }
+}
+
 /// What all handlers share.
 #[derive(Clone)]
 pub struct Api {
@@ -118,6 +134,7 @@ struct Inner {
     config: Config,
     store: Store,
     health: Arc<Health>,
+    metrics: Arc<Metrics>,
     operations: HashMap<(String, String), Operation>,
     limiter: Limiter,
     streams: Streams,
@@ -153,16 +170,11 @@ pub struct Server {
 
 impl Server {
     /// Opens the listener. `store` must be the API's own, so that requests never take the engine's
-    /// connections; `counted` is what the engine lends.
+    /// connections; `engine` is what the engine lends.
     ///
     /// # Errors
     /// If the address cannot be opened, or a file of TLS cannot be read.
-    pub async fn open(
-        config: Config,
-        store: Store,
-        health: Arc<Health>,
-        counted: Lent,
-    ) -> anyhow::Result<Self> {
+    pub async fn open(config: Config, store: Store, engine: Shared) -> anyhow::Result<Self> {
         let tls = config.tls.as_ref().map(Tls::read).transpose()?;
         let oidc = config.oidc.clone().map(Oidc::new).transpose()?;
         let listener = tokio::net::TcpListener::bind(config.listen)
@@ -173,33 +185,32 @@ impl Server {
             oidc.warm();
         }
         let limits = config.sockets;
-        let router = router(config, store, health, oidc, counted);
+        let router = router(config, store, oidc, engine);
         Ok(Self { listener, tls, router, limits, address })
     }
 
     /// Serves until the task is dropped.
     pub async fn serve(self) {
         match self.tls {
-            Some(tls) => listener::serve(tls.listen(self.listener), self.router, self.limits).await,
+            Some(tls) => {
+                let accepted = tls.listen(self.listener, self.limits.handshake);
+                listener::serve(accepted, self.router, self.limits).await;
+            }
             None => listener::serve(self.listener, self.router, self.limits).await,
         }
     }
 }
 
-fn router(
-    config: Config,
-    store: Store,
-    health: Arc<Health>,
-    oidc: Option<Oidc>,
-    counted: Lent,
-) -> Router {
+fn router(config: Config, store: Store, oidc: Option<Oidc>, engine: Shared) -> Router {
     let (routes, document) = description::routes().split_for_parts();
     let document = description::complete(document);
     let limiter = Limiter::new(config.requests_per_second, config.requests_burst);
     let streams = Streams::new(config.streams, config.connections_max);
     let operations = access::operations(&document);
     let body_bytes_max = config.body_bytes_max;
-    let inner = Inner { config, store, health, operations, limiter, streams, oidc, counted };
+    let Shared { health, metrics, counted } = engine;
+    let inner =
+        Inner { config, store, health, metrics, operations, limiter, streams, oidc, counted };
     let api = Api { inner: Arc::new(inner) };
     let docs = SwaggerUi::new("/docs").url("/openapi.json", document);
     routes

@@ -12,6 +12,7 @@ use billing::hash::Hash;
 use super::Api;
 use super::caller::Caller;
 use super::problem::{Kind, Problem};
+use crate::store::change::Attempt;
 use crate::store::idempotency::{self, Answer, Known};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -62,11 +63,16 @@ async fn answer(
     let method = parts.method.as_str().as_bytes();
     let hash = Hash::of(&[method, b" ", target.as_bytes(), b"\n", if_match, b"\n", &bytes]);
     let pool = &api.store().pool;
-    match idempotency::begin(pool, &caller.id, key, hash).await? {
-        Known::First => {}
+    let attempt = match idempotency::begin(pool, &caller.id, key, hash).await? {
+        Known::First(attempt) => attempt,
         Known::Running => {
             let detail = "the first request under this key is not answered yet";
             return Err(Problem::new(Kind::IdempotencyKeyInUse, detail));
+        }
+        Known::Done => {
+            let detail = "it was done, and its answer was lost: what it made is in /v1/activity. If it was \
+                a run, look whether all of it was done, and send the rest under another key";
+            return Err(Problem::new(Kind::IdempotencyAnswerNotKept, detail));
         }
         Known::Unknown => {
             let detail = "the first request under this key never answered, and may have been done: \
@@ -82,9 +88,10 @@ async fn answer(
             let detail = "it was done; its answer held a secret and was shown once";
             return Err(Problem::new(Kind::IdempotencyAnswerNotKept, detail));
         }
-    }
-    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
-    keep(api, caller, key, response).await
+    };
+    let request = Request::from_parts(parts, Body::from(bytes));
+    let response = attempt.clone().of(next.run(request)).await;
+    keep(api, &attempt, response).await
 }
 
 /// 1 to 255 visible characters.
@@ -96,16 +103,13 @@ fn key_of(value: &HeaderValue) -> Result<&str, Problem> {
     })
 }
 
-/// Keeps what was done. What was refused or has failed did nothing, and may be sent again.
-async fn keep(
-    api: &Api,
-    caller: &Caller,
-    key: &str,
-    response: Response,
-) -> Result<Response, Problem> {
+/// Keeps what was done. What was refused or has failed may be sent again, unless its changes say that they
+/// were made: the reply to a commit can be lost, and what is read after one can fail.
+async fn keep(api: &Api, attempt: &Attempt, response: Response) -> Result<Response, Problem> {
     let pool = &api.store().pool;
     if !response.status().is_success() {
-        idempotency::forget(pool, &caller.id, key).await?;
+        let is_undone = response.extensions().get().is_some_and(Problem::is_undone);
+        idempotency::end(pool, attempt, is_undone).await?;
         return Ok(response);
     }
     let status = response.status().as_u16();
@@ -114,7 +118,7 @@ async fn keep(
     let bytes = to_bytes(body, ANSWER_BYTES_MAX).await.unwrap_or_default();
     let kept = (!is_secret).then(|| Answer { headers: kept(&parts.headers), body: bytes.to_vec() });
     // It is done, whether or not that can be noted now.
-    if let Err(error) = idempotency::keep(pool, &caller.id, key, status, kept.as_ref()).await {
+    if let Err(error) = idempotency::keep(pool, attempt, status, kept.as_ref()).await {
         tracing::warn!(%error, "an answer was not kept under its Idempotency-Key");
     }
     Ok(Response::from_parts(parts, Body::from(bytes)))

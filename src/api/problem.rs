@@ -35,6 +35,7 @@ pub enum Kind {
     Internal,
     Unavailable,
     Timeout,
+    Busy,
 }
 
 /// Every type with its status, its name in URLs, and its page.
@@ -165,6 +166,12 @@ const KINDS: &[(Kind, StatusCode, &str, &str)] = &[
         "timeout",
         include_str!("../../docs/problems/timeout.md"),
     ),
+    (
+        Kind::Busy,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "busy",
+        include_str!("../../docs/problems/busy.md"),
+    ),
 ];
 
 impl Kind {
@@ -209,6 +216,8 @@ pub struct Problem {
     errors: Vec<Fault>,
     /// Of a retry, in seconds.
     retry_after: Option<u64>,
+    /// Whether what was asked for was written down and then refused, with nothing done.
+    is_undone: bool,
 }
 
 /// One of several things that are wrong.
@@ -242,15 +251,25 @@ impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let retry_after = match kind {
             Kind::Unavailable => Some(5),
-            Kind::IdempotencyKeyInUse => Some(1),
+            Kind::IdempotencyKeyInUse | Kind::Busy => Some(1),
             _ => None,
         };
-        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after }
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after, is_undone: false }
     }
 
     pub fn with_errors(mut self, errors: Vec<Fault>) -> Self {
         self.errors = errors;
         self
+    }
+
+    /// What was written down was refused by the engine, which has done nothing of it.
+    pub fn undone(mut self) -> Self {
+        self.is_undone = true;
+        self
+    }
+
+    pub fn is_undone(&self) -> bool {
+        self.is_undone
     }
 
     pub fn retry_after(mut self, seconds: u64) -> Self {
@@ -261,6 +280,10 @@ impl Problem {
     /// What is not there, or belongs to another brand.
     pub fn not_found(what: impl std::fmt::Display) -> Self {
         Self::new(Kind::NotFound, format!("there is no {what}"))
+    }
+
+    pub fn no_database() -> Self {
+        Self::new(Kind::Unavailable, "the database cannot be reached")
     }
 
     pub fn query(detail: impl Into<String>) -> Self {
@@ -332,10 +355,15 @@ impl IntoResponse for Problem {
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         match error {
+            // Nobody was asked: the layer that answers finds out whether the database could have been.
+            store::Error::Unavailable(sqlx::Error::PoolTimedOut) => {
+                Self::new(Kind::Busy, "each connection to the database was in use for too long")
+            }
             store::Error::Unavailable(_) => {
                 tracing::warn!(%error, "a request of the API found no database");
-                Self::new(Kind::Unavailable, "the database cannot be reached")
+                Self::no_database()
             }
+            store::Error::Overtaken => Self::new(Kind::IdempotencyKeyInUse, error.to_string()),
             store::Error::NotMigrated(_) => {
                 tracing::warn!(%error, "a request of the API found no schema");
                 Self::new(Kind::Unavailable, "the database is not ready")
@@ -394,7 +422,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_one_row() {
-        let last = Kind::Timeout as usize;
+        let last = Kind::Busy as usize;
         assert_eq!(KINDS.len(), last + 1);
         for (at, (kind, ..)) in KINDS.iter().enumerate() {
             assert_eq!(*kind as usize, at);

@@ -20,7 +20,7 @@ use super::form::{Day, Percent, Seen};
 use super::page::{Body, Path};
 use super::problem::{Fault, Problem};
 use crate::store::brands::Brand;
-use crate::store::profiles;
+use crate::store::{forms, profiles};
 
 /// What invoices say of a brand.
 #[derive(Debug, Serialize, ToSchema)]
@@ -264,6 +264,9 @@ pub async fn set_tax(
 ) -> Result<Response, Problem> {
     let id = existing(&api, &caller, &brand).await?;
     let rate = rate_percent.map(|rate| rate.0).unwrap_or_default();
+    let exemption = exemption.filter(|text| !text.trim().is_empty());
+    let exemption =
+        exemption.map(|text| forms::reason(&text)).transpose().map_err(Problem::body)?;
     let treatment = profiles::treatment(&category, rate, exemption)
         .map_err(|refused| Problem::body(refused.to_string()))?;
     let seen = seen.parse().map_err(|_| Seen::moved("how it is taxed"))?;

@@ -16,6 +16,7 @@ use super::Api;
 use super::caller::Caller;
 use super::page::Path;
 use super::problem::{Fault, Kind, Problem};
+use crate::store::change;
 use crate::store::requests::{self, Ask, Record};
 
 /// As long is waited for the engine's answer.
@@ -29,7 +30,7 @@ pub struct Request {
     #[schema(example = 17)]
     request_no: i64,
     /// `retry_rejections`, `dismiss_rejections`, `resolve_conflicts`, `dismiss_conflicts`, `accept_gaps`,
-    /// `void_receipts`, `set_zone`, `unpark`, `repair_doubles` or `adopt_stream`.
+    /// `void_receipts`, `set_zone`, `park`, `unpark`, `repair_doubles` or `adopt_stream`.
     #[schema(example = "retry_rejections")]
     kind: String,
     /// `waiting`, `done` or `refused`. Refused means that nothing was done.
@@ -184,7 +185,7 @@ impl Pages {
 async fn answered(api: &Api, caller: &Caller, asks: &[Ask]) -> Result<Vec<Record>, Problem> {
     let pool = &api.store().pool;
     let mut numbers = Vec::new();
-    let mut transaction = pool.begin().await?;
+    let mut transaction = change::begin(pool).await?;
     for ask in asks {
         numbers.push(requests::ask(&mut *transaction, ask, &caller.name).await?);
     }
@@ -220,5 +221,5 @@ fn refused(records: &[Record]) -> Problem {
         ),
     };
     let why = records.first().and_then(|record| record.answer.clone()).unwrap_or_default();
-    Problem::new(Kind::Refused, why).with_errors(records.iter().map(fault).collect())
+    Problem::new(Kind::Refused, why).with_errors(records.iter().map(fault).collect()).undone()
 }

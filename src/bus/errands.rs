@@ -103,6 +103,7 @@ impl Intake {
                 self.correct(Correction { request_no, asked_by, because, work }).await;
                 Ok(())
             }
+            Ask::Park { brand, because } => self.park(request_no, &brand, &because).await,
             Ask::Unpark { brand } => self.unpark(epoch, request_no, &brand, credit).await,
             Ask::AcceptGaps { numbers, reason } => {
                 let acceptance = Acceptance { numbers, by: asked_by, because: reason };

@@ -1,4 +1,5 @@
-//! Unparking: a brand's parked events are metered, oldest first, a chunk of them at a time.
+//! Parking on purpose, as a brand is parked that failed again and again; and unparking: a brand's parked events
+//! are metered, oldest first, a chunk of them at a time.
 //!
 //! A chunk that fails, by the brand or by the database, is cut smaller, down to the one event that is at
 //! fault. That event becomes a rejection, so that it keeps no other from being metered.
@@ -6,11 +7,13 @@
 use billing::ids::BrandId;
 use billing::receipt::{Reason, Refusal};
 use bytes::Bytes;
+use ractor::rpc::CallResult;
 
 use super::intake::Intake;
 use super::sorter::NotCounted;
 use crate::actors::chunk::{ChunkBuilder, Left, Source};
 use crate::actors::flight::Credit;
+use crate::actors::ledger::LedgerMsg;
 use crate::actors::refusals::Care;
 use crate::store;
 use crate::store::commit::NewRejection;
@@ -27,6 +30,35 @@ struct Gathered {
 }
 
 impl Intake {
+    /// Parks a brand that somebody wants parked: from the next chunk on its slices are answered at once as
+    /// parked, like those of a brand that has failed too often.
+    pub(super) async fn park(
+        &mut self,
+        request_no: i64,
+        brand: &str,
+        because: &str,
+    ) -> Result<(), store::Error> {
+        let Some(brand) = self.sorter.directory.brand(brand) else {
+            return self.no_such_brand(request_no, brand).await;
+        };
+        // What is in flight is metered still; what comes after the answer is not.
+        self.flight.idle().await;
+        let brand_no = brand.no;
+        let answered =
+            self.ledger.call(|reply| LedgerMsg::Park { request_no, brand_no, reply }, None).await;
+        // Without an answer this life is about to end, and the next one reads which brands are parked.
+        if answered.is_ok_and(|answer| matches!(answer, CallResult::Success(true))) {
+            self.flight.park(brand_no);
+            tracing::warn!(
+                brand = %brand.id,
+                because,
+                "brand is parked on purpose; its events are kept and not metered until \
+                 `prooftally brands unpark`"
+            );
+        }
+        Ok(())
+    }
+
     /// Lets one chunk of parked events fly. As long as there are more the request waits on, and the
     /// stream is read meanwhile; with the last of them the brand's live events are metered again,
     /// which are behind them in the flight.

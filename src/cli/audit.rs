@@ -1,6 +1,5 @@
 //! `prooftally audit`.
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use super::output::{Listing, Output};
@@ -9,6 +8,7 @@ use crate::bus::reread::Request;
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::audit::{self, CHECKS, Finding, STREAM_CHECK, Severity};
+use crate::store::forms::reason;
 use crate::store::repair::{self, Double};
 use crate::store::requests::Ask;
 use crate::store::{audit_runs, digests};
@@ -31,7 +31,7 @@ enum Verb {
     /// must run
     Repair {
         /// Why; kept with each row that is moved
-        #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long = "because", value_name = "REASON", value_parser = reason)]
         why: String,
     },
 }

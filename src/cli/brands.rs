@@ -1,4 +1,4 @@
-//! `prooftally brands list|show|set`.
+//! `prooftally brands list|show|set|park|unpark`.
 
 use billing::ids::BrandId;
 use chrono_tz::Tz;
@@ -10,7 +10,7 @@ use super::{Problem, asking};
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::brands::{self, Brand, Profile, Rename};
-use crate::store::forms::display_name;
+use crate::store::forms::{display_name, reason};
 use crate::store::requests::Ask;
 
 #[derive(Debug, Subcommand)]
@@ -35,7 +35,14 @@ pub enum Brands {
     /// How a brand is taxed, from which day
     #[command(subcommand)]
     Tax(Taxes),
-    /// Meter the parked events of a brand that failed on them, once the cause is gone
+    /// Keep the events of a brand from now on, and count none of them until it is unparked
+    Park {
+        brand: String,
+        /// Why; kept with what was asked
+        #[arg(long, value_name = "REASON", value_parser = reason)]
+        because: String,
+    },
+    /// Meter the parked events of a brand, once the cause is gone
     Unpark { brand: String },
 }
 
@@ -53,7 +60,13 @@ impl Brands {
             }
             Brands::Profile(verb) => verb.run(&store, output).await,
             Brands::Tax(verb) => verb.run(&store, output).await,
-            Brands::Unpark { brand } => unpark(&store, brand).await,
+            Brands::Park { brand, because } => {
+                let ask = Ask::Park { brand: brand.clone(), because };
+                carry_out(&store, &brand, &ask).await
+            }
+            Brands::Unpark { brand } => {
+                carry_out(&store, &brand, &Ask::Unpark { brand: brand.clone() }).await
+            }
             Brands::Set { brand, name, zone } => {
                 let id = known(&store, &brand).await?.id;
                 if let Some(name) = &name {
@@ -81,9 +94,9 @@ impl Brands {
     }
 }
 
-async fn unpark(store: &Store, brand: String) -> anyhow::Result<()> {
-    must_exist(store, &brand).await?;
-    let answer = asking::ask_engine(store, &Ask::Unpark { brand: brand.clone() }).await?;
+async fn carry_out(store: &Store, brand: &str, ask: &Ask) -> anyhow::Result<()> {
+    must_exist(store, brand).await?;
+    let answer = asking::ask_engine(store, ask).await?;
     eprintln!("{brand}: {answer}");
     Ok(())
 }
@@ -108,7 +121,8 @@ fn no_such(brand: &str) -> anyhow::Error {
 }
 
 fn list(profiles: &[Profile]) -> Listing {
-    let mut listing = Listing::new(["brand", "name", "zone", "receipts", "parked", "created_at"]);
+    let mut listing =
+        Listing::new(["brand", "name", "zone", "receipts", "parked", "parked_at", "created_at"]);
     for profile in profiles {
         listing.row([
             profile.brand.id.as_str().into(),
@@ -116,6 +130,7 @@ fn list(profiles: &[Profile]) -> Listing {
             profile.brand.zone.name().into(),
             profile.receipts.into(),
             profile.parked.into(),
+            profile.parked_at.into(),
             Cell::from(profile.created_at),
         ]);
     }

@@ -1,12 +1,12 @@
 //! `prooftally conflicts list|show|resolve|dismiss`.
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{Cell, Listing, Output};
 use super::{Problem, asking};
 use crate::store::Store;
 use crate::store::conflicts::{self, Conflict, Filter};
+use crate::store::forms::reason;
 use crate::store::requests::Ask;
 
 #[derive(Debug, Subcommand)]
@@ -29,7 +29,7 @@ pub enum Conflicts {
         #[command(flatten)]
         which: Which,
         /// Why; kept with the conflict and the entries
-        #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long = "because", value_name = "REASON", value_parser = reason)]
         why: String,
     },
     /// What was counted stands
@@ -37,7 +37,7 @@ pub enum Conflicts {
         #[command(flatten)]
         which: Which,
         /// Why; kept with the conflict
-        #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long = "because", value_name = "REASON", value_parser = reason)]
         why: String,
     },
 }

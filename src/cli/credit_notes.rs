@@ -2,7 +2,6 @@
 
 use billing::document::credit::Amounts;
 use chrono::Utc;
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use rust_decimal::Decimal;
 
@@ -12,6 +11,7 @@ use super::output::Output;
 use crate::config::Config;
 use crate::engine::billing_terms;
 use crate::store::Store;
+use crate::store::forms::reason;
 use crate::store::issue::{self, Refused};
 
 #[derive(Debug, Subcommand)]
@@ -32,7 +32,7 @@ pub struct Create {
     #[arg(long = "line", value_name = "LINE=AMOUNT", required = true, value_parser = line)]
     lines: Vec<(u32, Decimal)>,
     /// Why; it stands on the credit note
-    #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "REASON", value_parser = reason)]
     because: String,
 }
 

@@ -1,11 +1,11 @@
 //! `prooftally gaps list|accept`.
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{Cell, Listing, Output};
 use super::{Problem, asking};
 use crate::store::Store;
+use crate::store::forms::reason;
 use crate::store::gaps::{self, Filter, Gap};
 use crate::store::requests::Ask;
 
@@ -24,7 +24,7 @@ pub enum Gaps {
         #[command(flatten)]
         which: Which,
         /// Why; kept with the gap
-        #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long = "because", value_name = "REASON", value_parser = reason)]
         why: String,
     },
 }

@@ -2,12 +2,12 @@
 
 use chrono::NaiveDate;
 use clap::Subcommand;
-use clap::builder::NonEmptyStringValueParser;
 
 use super::asking::operator;
 use super::output::{Listing, Output};
 use super::{Problem, brands};
 use crate::store::Store;
+use crate::store::forms::reason;
 use crate::store::holds::{self, Filter};
 
 #[derive(Debug, Subcommand)]
@@ -25,14 +25,14 @@ pub enum Holds {
         #[arg(long, value_name = "DATE", value_parser = super::day::day)]
         period_start: Option<NaiveDate>,
         /// Why
-        #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long, value_name = "REASON", value_parser = reason)]
         because: String,
     },
     /// Clear a hold
     Clear {
         number: i64,
         /// Why
-        #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long, value_name = "REASON", value_parser = reason)]
         because: String,
     },
 }

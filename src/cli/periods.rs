@@ -2,7 +2,6 @@
 
 use billing::ids::BrandId;
 use chrono::{NaiveDate, Utc};
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use super::asking::operator;
@@ -15,6 +14,7 @@ use crate::engine::billing_terms;
 use crate::store::documents::{self, Filter};
 use crate::store::drafts::{self, Named};
 use crate::store::due::Candidate;
+use crate::store::forms::reason;
 use crate::store::{Store, billing_run};
 
 #[derive(Debug, Subcommand)]
@@ -49,7 +49,7 @@ pub struct Override {
     #[arg(long)]
     reason: String,
     /// Why
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     because: String,
 }
 

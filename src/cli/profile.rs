@@ -72,7 +72,7 @@ pub struct TaxSet {
     #[arg(long, value_name = "PERCENT", default_value = "0")]
     rate: Decimal,
     /// Why no tax is due; needed for E, AE and O
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = crate::store::forms::reason)]
     exemption: Option<String>,
 }
 

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use super::output::{Cell, Listing, Output};
@@ -13,6 +12,7 @@ use super::{Problem, asking};
 use crate::store::Store;
 use crate::store::corrections::VOIDS_MAX;
 use crate::store::finding;
+use crate::store::forms::reason;
 use crate::store::ledger::{self, CountedReceipt};
 use crate::store::requests::Ask;
 
@@ -37,7 +37,7 @@ pub struct Void {
     #[arg(long, conflicts_with = "receipts")]
     file: Option<PathBuf>,
     /// Why; kept with each entry
-    #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long = "because", value_name = "REASON", value_parser = reason)]
     why: String,
 }
 

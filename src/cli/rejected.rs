@@ -1,11 +1,11 @@
 //! `prooftally events rejected list|retry|dismiss`.
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{Cell, Listing, Output};
 use super::{Problem, asking};
 use crate::store::Store;
+use crate::store::forms::reason;
 use crate::store::rejections::{self, Filter, Rejection};
 use crate::store::requests::Ask;
 
@@ -34,7 +34,7 @@ pub enum Rejected {
         #[command(flatten)]
         which: Which,
         /// Why; kept with the rejection
-        #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long = "because", value_name = "REASON", value_parser = reason)]
         why: String,
     },
 }

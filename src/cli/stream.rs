@@ -4,7 +4,6 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Info;
 use chrono::Utc;
 use clap::Subcommand;
-use clap::builder::NonEmptyStringValueParser;
 
 use super::output::{Cell, Listing, Output};
 use super::{Problem, asking};
@@ -13,6 +12,7 @@ use crate::bus::{identity, leader, witness};
 use crate::config::Config;
 use crate::engine;
 use crate::store::cursor::{self, Cursor};
+use crate::store::forms::reason;
 use crate::store::gaps;
 use crate::store::requests::Ask;
 
@@ -25,7 +25,7 @@ pub enum Stream {
     /// Begin with the stream as it is now, where it is not the one that was metered
     Adopt {
         /// Why; kept with the epoch that ends
-        #[arg(long = "because", value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(long = "because", value_name = "REASON", value_parser = reason)]
         why: String,
     },
 }

@@ -197,7 +197,7 @@ impl Default for Brands {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { segment_entries: 850_000 }
+        Self { segment_entries: 1_750_000 }
     }
 }
 

@@ -10,6 +10,7 @@ use async_nats::jetstream::stream::Info;
 use chrono::{DateTime, Utc};
 
 use super::Parts;
+use crate::actors::flight::Load;
 use crate::bus::loss::{self, Limits, Unread};
 use crate::bus::{leader, streams};
 use crate::store::cursor::{self, Cursor};
@@ -44,8 +45,8 @@ impl Lookout {
         loop {
             ticks.tick().await;
             if let Some(flight) = self.parts.flight.borrow().as_ref() {
-                let (chunks, actors) = flight.load();
-                self.parts.metrics.load(chunks, actors);
+                let Load { chunks, actors, parked } = flight.load();
+                self.parts.metrics.load(chunks, actors, parked);
             }
             self.look_at_gaps().await;
             let Ok(cursor) = cursor::read(&self.parts.store.pool).await else { continue };

@@ -137,7 +137,8 @@ impl Engine {
             }
         })];
         let counted = Lent::default();
-        let serving = Serving::start(&config, &health, &counted).await?;
+        let shared = api::Shared::of(&health, &metrics, &counted);
+        let serving = Serving::start(&config, shared).await?;
         let store = Store::new(&config.store)?;
         let bus = bus::connect(&config.bus, true).await?;
         let restart = config.restart;

@@ -1,15 +1,12 @@
 //! The API beside the metering: with threads and a pool of its own.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::Config;
 use crate::api;
-use crate::store::finding::Lent;
 use crate::store::{self, Store};
-use crate::telemetry::health::Health;
 
 /// Requests mostly wait for the database.
 const THREADS: usize = 2;
@@ -25,19 +22,14 @@ impl Serving {
     ///
     /// # Errors
     /// If the listener cannot be opened, or what the API needs cannot be read.
-    pub async fn start(
-        config: &Config,
-        health: &Arc<Health>,
-        counted: &Lent,
-    ) -> anyhow::Result<Option<Self>> {
+    pub async fn start(config: &Config, shared: api::Shared) -> anyhow::Result<Option<Self>> {
         let Some(api) = config.api.clone() else { return Ok(None) };
-        let (health, counted) = (Arc::clone(health), counted.clone());
         let threads = Threads::start()?;
         let store = store::Config { connections_max: api.connections_max, ..config.store.clone() };
         let has_tls = api.tls.is_some();
-        let server = threads.runtime().spawn(async move {
-            api::Server::open(api, Store::new(&store)?, health, counted).await
-        });
+        let server = threads
+            .runtime()
+            .spawn(async move { api::Server::open(api, Store::new(&store)?, shared).await });
         let server = server.await??;
         let address = server.address;
         threads.runtime().spawn(server.serve());

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use ring::rand::{SecureRandom, SystemRandom};
 use sqlx::{FromRow, PgExecutor, PgPool};
 
-use super::Error;
+use super::{Error, change};
 
 const PREFIX_BYTES: usize = 6;
 const SECRET_BYTES: usize = 32;
@@ -86,6 +86,7 @@ pub struct Holder {
 /// If the database is away, or the system gives no random bytes.
 pub async fn create(pool: &PgPool, new: &New, by: &str) -> Result<Made, Error> {
     let (prefix, secret) = (random::<PREFIX_BYTES>()?, random::<SECRET_BYTES>()?);
+    let mut transaction = change::begin(pool).await?;
     let key_no = sqlx::query_scalar(
         "insert into api_key (prefix, secret_hash, name, role, brand_no, expires_at, made_by) \
          values ($1, $2, $3, $4, $5, $6, $7) returning key_no",
@@ -97,8 +98,9 @@ pub async fn create(pool: &PgPool, new: &New, by: &str) -> Result<Made, Error> {
     .bind(new.brand_no)
     .bind(new.expires_at)
     .bind(by)
-    .fetch_one(pool)
+    .fetch_one(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     Ok(Made { key_no, key: format!("pt_{prefix}_{secret}") })
 }
 
@@ -135,16 +137,17 @@ pub async fn list(
 ///
 /// # Errors
 /// If the database is away.
-pub async fn revoke(executor: impl PgExecutor<'_>, key_no: i64, by: &str) -> Result<bool, Error> {
+pub async fn revoke(pool: &PgPool, key_no: i64, by: &str) -> Result<bool, Error> {
+    let mut transaction = change::begin(pool).await?;
     let done = sqlx::query(
         "update api_key set revoked_at = now(), revoked_by = $2 \
          where key_no = $1 and revoked_at is null",
     )
     .bind(key_no)
     .bind(by)
-    .execute(executor)
+    .execute(&mut *transaction)
     .await?;
-    Ok(done.rows_affected() == 1)
+    change::commit_if(transaction, done.rows_affected() == 1).await
 }
 
 #[derive(FromRow)]

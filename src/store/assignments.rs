@@ -10,7 +10,7 @@ use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
 use super::brands::{self, Brand, Scope};
 use super::catalog::{self, Catalog};
-use super::{Error, forms, usage, waivers};
+use super::{Error, change, forms, usage, waivers};
 
 /// Most assignments of one brand.
 pub const ASSIGNMENTS_MAX: usize = 1_000;
@@ -237,7 +237,7 @@ pub async fn create(
     now: DateTime<Utc>,
     by: &str,
 ) -> Result<Result<Made, Refused>, Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = change::begin(pool).await?;
     let held = Held::lock(&mut transaction, brand, now).await?;
     let catalog = catalog::read(&mut *transaction).await?;
     let placed = match held.place(new, &catalog) {
@@ -294,7 +294,7 @@ pub async fn end(
     now: DateTime<Utc>,
     by: &str,
 ) -> Result<Result<Ended, Refused>, Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = change::begin(pool).await?;
     let held = Held::lock(&mut transaction, brand, now).await?;
     if let Err(refusal) = assignment::check_end(&held.taken(), no, until, held.limits) {
         return Ok(Err(refusal.into()));

@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool, Row};
 
-use super::Error;
+use super::{Error, change};
 
 /// A brand as the engine needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Profile {
     pub receipts: i64,
     /// Events that are parked.
     pub parked: i64,
+    /// Since when its events are parked.
+    pub parked_at: Option<DateTime<Utc>>,
 }
 
 impl FromRow<'_, PgRow> for Brand {
@@ -56,6 +58,7 @@ impl FromRow<'_, PgRow> for Profile {
             created_at: row.try_get("created_at")?,
             receipts: row.try_get("receipts")?,
             parked: row.try_get("parked")?,
+            parked_at: row.try_get("parked_at")?,
         })
     }
 }
@@ -205,7 +208,7 @@ pub async fn profiles(
 ) -> Result<Vec<Profile>, Error> {
     let profiles = sqlx::query_as(
         "select b.brand_no, b.brand_id, b.zone, b.display_name, b.created_at, \
-            b.parked_at is not null as is_parked, \
+            b.parked_at is not null as is_parked, b.parked_at, \
             (select count(*) from parked_event e \
              where e.brand_no = b.brand_no and e.outcome is null) as parked, \
             (select coalesce(sum(u.receipts - u.voided), 0)::bigint from usage_day u \
@@ -230,7 +233,7 @@ pub async fn page(
 ) -> Result<Vec<Profile>, Error> {
     Ok(sqlx::query_as(
         "select b.brand_no, b.brand_id, b.zone, b.display_name, b.created_at, \
-            b.parked_at is not null as is_parked, \
+            b.parked_at is not null as is_parked, b.parked_at, \
             (select count(*) from parked_event e \
              where e.brand_no = b.brand_no and e.outcome is null) as parked, \
             (select coalesce(sum(u.receipts - u.voided), 0)::bigint from usage_day u \
@@ -280,7 +283,7 @@ pub async fn set_display_name(
     Rename { name, seen }: Rename<'_>,
     by: &str,
 ) -> Result<bool, Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = change::begin(pool).await?;
     sqlx::query("select set_config('prooftally.actor', $1, true)")
         .bind(by)
         .execute(&mut *transaction)
@@ -295,8 +298,7 @@ pub async fn set_display_name(
     .bind(seen.flatten())
     .execute(&mut *transaction)
     .await?;
-    transaction.commit().await?;
-    Ok(done.rows_affected() == 1)
+    change::commit_if(transaction, done.rows_affected() == 1).await
 }
 
 /// A predicate with its number in the ledger.

@@ -19,7 +19,7 @@ use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
 use super::copy::{self, Fields};
-use super::{Error, brands, cursor, segments};
+use super::{Error, brands, segments};
 
 /// The rows of a brand's period that a document counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,10 +239,12 @@ async fn statements(
     brands: &[i32],
 ) -> Result<Vec<String>, Error> {
     let ranges = || wanted.iter().filter(|one| one.after < one.cutoff);
-    let cursor = cursor::read(connection).await?;
-    let segment_entries = cursor.segment_entries.unwrap_or(i64::MAX);
+    // Under the role of a brand, too, which needs to know no more of the cursor.
+    let (entry, segment_entries): (i64, Option<i64>) =
+        sqlx::query_as("select entry, segment_entries from cursor").fetch_one(connection).await?;
+    let segment_entries = segment_entries.unwrap_or(i64::MAX);
     let first = ranges().map(|one| one.after + 1).min().unwrap_or(1);
-    let last = ranges().map(|one| one.cutoff).max().unwrap_or(0).min(cursor.entry);
+    let last = ranges().map(|one| one.cutoff).max().unwrap_or(0).min(entry);
     let start = ranges().map(|one| one.days.start()).min().unwrap_or_default();
     let end = ranges().map(|one| one.days.end()).max().unwrap_or_default();
     let brands = match brands {

@@ -6,7 +6,7 @@ use billing::ids::BrandId;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool};
 
-use super::{Error, brands};
+use super::{Error, brands, change};
 
 /// A hold, with its release if it was released.
 #[derive(Clone, Debug, FromRow)]
@@ -33,7 +33,7 @@ pub async fn set(
     because: &str,
     by: &str,
 ) -> Result<i64, Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = change::begin(pool).await?;
     let brand = brands::lock(&mut transaction, brand).await?;
     let no = sqlx::query_scalar(
         "insert into hold (brand_no, period_start, because, made_by) values ($1, $2, $3, $4) \
@@ -54,6 +54,7 @@ pub async fn set(
 /// # Errors
 /// If the database is away.
 pub async fn clear(pool: &PgPool, no: i64, because: &str, by: &str) -> Result<bool, Error> {
+    let mut transaction = change::begin(pool).await?;
     let done = sqlx::query(
         "insert into hold_release (hold_no, because, made_by) \
          select hold_no, $2, $3 from hold where hold_no = $1 on conflict (hold_no) do nothing",
@@ -61,9 +62,9 @@ pub async fn clear(pool: &PgPool, no: i64, because: &str, by: &str) -> Result<bo
     .bind(no)
     .bind(because)
     .bind(by)
-    .execute(pool)
+    .execute(&mut *transaction)
     .await?;
-    Ok(done.rows_affected() == 1)
+    change::commit_if(transaction, done.rows_affected() == 1).await
 }
 
 /// Which holds are meant.
@@ -114,7 +115,7 @@ pub async fn override_reason(
     because: &str,
     by: &str,
 ) -> Result<(), Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = change::begin(pool).await?;
     let brand = brands::lock(&mut transaction, brand).await?;
     sqlx::query(
         "insert into period_override (brand_no, period_start, reason, because, made_by) \

@@ -1,4 +1,8 @@
 //! Answers that are kept under a caller's Idempotency-Key, so that what is sent again is not done again.
+//!
+//! A row is one try at a time. Its changes note themselves on it in their own transactions (see
+//! [`change`](super::change)), so a try that ended in an error has made none if its row says so; its row is
+//! then taken back, and with it goes the right to make any that are still on their way.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +11,23 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgPool};
 
 use super::Error;
+use super::change::Attempt;
 
 /// Older ones are forgotten.
 const KEPT: &str = "30 days";
-/// A first request that has not answered for so long never will: its process is gone, or could not note the
-/// answer. What it did is not known here, so it is not done again.
+/// A try that has not answered for so long never will: its process is gone, or could not note the answer.
 const ABANDONED: &str = "10 minutes";
 
 /// What is known under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// Nothing: the request is the first, and is noted.
-    First,
-    /// The first one is at work.
+    /// Nothing that was done: the request is to be done now, as this try.
+    First(Attempt),
+    /// Another try is at work.
     Running,
-    /// The first one never answered: it may have been done or not.
+    /// It was done, at least in part, and its answer is lost.
+    Done,
+    /// An engine before this one never answered it: it may have been done or not.
     Unknown,
     /// The first one was another request.
     Other,
@@ -40,10 +46,18 @@ pub struct Answer {
 #[derive(FromRow)]
 struct Row {
     request_hash: Vec<u8>,
-    is_abandoned: bool,
+    state: String,
     status: Option<i16>,
     answer: Option<Vec<u8>>,
     headers: Option<Json<BTreeMap<String, String>>>,
+}
+
+impl Row {
+    fn answered(self) -> Option<Known> {
+        let status = self.status?.unsigned_abs();
+        let headers = self.headers.map(|Json(headers)| headers).unwrap_or_default();
+        Some(Known::Answered { status, answer: self.answer.map(|body| Answer { headers, body }) })
+    }
 }
 
 /// Notes a request under the caller's key, or says what became of the first one.
@@ -58,38 +72,60 @@ pub async fn begin(pool: &PgPool, caller: &str, key: &str, request: Hash) -> Res
     .bind(KEPT)
     .execute(pool)
     .await?;
-    let first = sqlx::query(
-        "insert into idempotency_key (caller, key, request_hash) values ($1, $2, $3) \
-         on conflict do nothing",
+    let first: Option<String> = sqlx::query_scalar(
+        "insert into idempotency_key (caller, key, request_hash, attempt) \
+         values ($1, $2, $3, gen_random_uuid()) on conflict do nothing returning attempt::text",
     )
     .bind(caller)
     .bind(key)
     .bind(request.as_bytes().as_slice())
-    .execute(pool)
+    .fetch_optional(pool)
     .await?;
-    if first.rows_affected() == 1 {
-        return Ok(Known::First);
+    if let Some(attempt) = first {
+        return Ok(Known::First(Attempt(attempt)));
     }
     let row: Option<Row> = sqlx::query_as(
-        "select request_hash, began_at < now() - $3::interval as is_abandoned, status, answer, \
-            headers from idempotency_key where caller = $1 and key = $2",
+        "select request_hash, status, answer, headers, case \
+                when status is not null then 'answered' \
+                when done_at is not null and (ended_at is not null or is_old) then 'done' \
+                when not is_old then 'running' \
+                when attempt is not null then 'abandoned' \
+                else 'unknown' end as state \
+         from idempotency_key, lateral (select began_at < now() - $3::interval as is_old) as age \
+         where caller = $1 and key = $2",
     )
     .bind(caller)
     .bind(key)
     .bind(ABANDONED)
     .fetch_optional(pool)
     .await?;
-    Ok(match row {
-        Some(row) if row.request_hash != request.as_bytes() => Known::Other,
-        Some(Row { status: None, is_abandoned: true, .. }) => Known::Unknown,
-        // Without a row the first one has just failed and taken its note back.
-        None | Some(Row { status: None, .. }) => Known::Running,
-        Some(Row { status: Some(status), answer, headers, .. }) => {
-            let headers = headers.map(|Json(headers)| headers).unwrap_or_default();
-            let answer = answer.map(|body| Answer { headers, body });
-            Known::Answered { status: status.unsigned_abs(), answer }
-        }
-    })
+    // Without a row the first one has just failed and taken its note back.
+    let Some(row) = row else { return Ok(Known::Running) };
+    if row.request_hash != request.as_bytes() {
+        return Ok(Known::Other);
+    }
+    match row.state.as_str() {
+        "done" => Ok(Known::Done),
+        "unknown" => Ok(Known::Unknown),
+        "abandoned" => take_over(pool, caller, key).await,
+        _ => Ok(row.answered().unwrap_or(Known::Running)),
+    }
+}
+
+/// Gives an abandoned key to a new try, unless the old one has done something in this moment. What it sends
+/// from now on is refused.
+async fn take_over(pool: &PgPool, caller: &str, key: &str) -> Result<Known, Error> {
+    let attempt: Option<String> = sqlx::query_scalar(
+        "update idempotency_key set attempt = gen_random_uuid(), began_at = now() \
+         where caller = $1 and key = $2 and attempt is not null and done_at is null \
+            and status is null and began_at < now() - $3::interval returning attempt::text",
+    )
+    .bind(caller)
+    .bind(key)
+    .bind(ABANDONED)
+    .fetch_optional(pool)
+    .await?;
+    Ok(attempt.map_or(Known::Running, |attempt| Known::First(Attempt(attempt))))
 }
 
 /// Keeps the answer; `None` notes only that there was one.
@@ -98,17 +134,15 @@ pub async fn begin(pool: &PgPool, caller: &str, key: &str, request: Hash) -> Res
 /// If the database is away.
 pub async fn keep(
     pool: &PgPool,
-    caller: &str,
-    key: &str,
+    attempt: &Attempt,
     status: u16,
     answer: Option<&Answer>,
 ) -> Result<(), Error> {
     sqlx::query(
-        "update idempotency_key set status = $3, answer = $4, headers = $5 \
-         where caller = $1 and key = $2",
+        "update idempotency_key set status = $2, answer = $3, headers = $4 \
+         where attempt = $1::uuid",
     )
-    .bind(caller)
-    .bind(key)
+    .bind(&attempt.0)
     .bind(status.cast_signed())
     .bind(answer.map(|answer| answer.body.as_slice()))
     .bind(answer.map(|answer| Json(&answer.headers)))
@@ -117,15 +151,25 @@ pub async fn keep(
     Ok(())
 }
 
-/// Takes the note of a request back that came to nothing, so that it can be sent again.
+/// Ends a try that has failed. If it has changed nothing, or nothing that counts (`is_undone`), its key is
+/// taken back, so that the request can be sent again; a change that is being committed is waited for.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn forget(pool: &PgPool, caller: &str, key: &str) -> Result<(), Error> {
-    sqlx::query("delete from idempotency_key where caller = $1 and key = $2 and status is null")
-        .bind(caller)
-        .bind(key)
-        .execute(pool)
-        .await?;
+pub async fn end(pool: &PgPool, attempt: &Attempt, is_undone: bool) -> Result<(), Error> {
+    let taken_back = sqlx::query(
+        "delete from idempotency_key \
+         where attempt = $1::uuid and status is null and (done_at is null or $2)",
+    )
+    .bind(&attempt.0)
+    .bind(is_undone)
+    .execute(pool)
+    .await?;
+    if taken_back.rows_affected() == 0 {
+        sqlx::query("update idempotency_key set ended_at = now() where attempt = $1::uuid")
+            .bind(&attempt.0)
+            .execute(pool)
+            .await?;
+    }
     Ok(())
 }

@@ -13,11 +13,11 @@ use billing::hash::Hash;
 use billing::numbering::{self, Number, Prefix, Series};
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, PgPool, PgTransaction};
+use sqlx::{PgConnection, PgPool};
 
-use super::Error;
 use super::due::known::hash_of;
 use super::due::{Candidate, Issuer, issuer_at};
+use super::{Error, change};
 
 pub use afterwards::{Told, mark_sent, pay, write_off};
 pub use opposing::{cancel, favour, void};
@@ -105,21 +105,6 @@ pub async fn finalize(
     issued.expect("there is an answer for each candidate")
 }
 
-/// Begins a transaction that ends by itself if this process stops in its middle: the rows of series and
-/// brands that it holds keep every other run waiting.
-///
-/// A connection keeps the plans of its triggers and foreign keys. Those that are made while the tables of documents
-/// are small would read them whole, and go on doing so while a run fills them.
-pub(super) async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    sqlx::raw_sql(
-        "set local idle_in_transaction_session_timeout = '60s'; set local enable_seqscan = off",
-    )
-    .execute(&mut *transaction)
-    .await?;
-    Ok(transaction)
-}
-
 /// Issues candidates of different brands, with their evidence, in one transaction and a few statements
 /// whatever their number. What is refused of one keeps none of the others back, and takes no number. The
 /// answers are in the order of the candidates.
@@ -135,7 +120,7 @@ pub async fn finalize_many(
 ) -> Result<Vec<Result<Issued, Refused>>, Refused> {
     let issuer = issuer_at(issuers, now).ok_or(Refused::NoIssuer)?;
     let day = numbering::issue_date(now, issuer.zone, None);
-    let mut transaction = begin(pool).await?;
+    let mut transaction = change::begin(pool).await?;
     let brands: Vec<i32> = candidates.iter().map(|candidate| candidate.brand.no).collect();
     let chains = lock(&mut transaction, &brands).await?;
     let drafts = candidates.iter().map(|candidate| {
@@ -159,7 +144,8 @@ pub async fn finalize_many(
     });
     let drafts = drafts.collect();
     let issued = insert(&mut transaction, drafts, by).await?;
-    transaction.commit().await?;
+    let is_any_issued = issued.iter().any(Result::is_ok);
+    change::commit_if(transaction, is_any_issued).await?;
     Ok(issued)
 }
 

@@ -13,6 +13,7 @@ pub mod behind;
 pub mod billing_run;
 pub mod brands;
 pub mod catalog;
+pub mod change;
 pub mod commit;
 pub mod conflicts;
 pub mod conservation;
@@ -99,6 +100,9 @@ pub enum Error {
     /// The cursor was moved by another engine: this one must stop writing.
     #[error("another engine has taken over: the cursor no longer carries fence {fence}")]
     Stale { fence: i64 },
+    /// The try of a request under an Idempotency-Key was given up meanwhile: this change is not made.
+    #[error("another try of this request has taken its place")]
+    Overtaken,
     #[error("the database refused a statement")]
     Refused(#[source] sqlx::Error),
     /// What is stored contradicts itself.

@@ -1,10 +1,45 @@
 //! Parked events: those of a brand that failed on them, kept with their bytes until it is unparked.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgExecutor, PgTransaction};
+use sqlx::{Connection, FromRow, PgConnection, PgExecutor, PgTransaction};
 
-use super::Error;
 use super::commit::{NewParked, Unparked};
+use super::{Error, cursor, requests};
+
+/// Parks a brand that somebody wants parked, and answers the request, in one transaction under the engine's
+/// fence. The answer is whether the brand is parked now.
+///
+/// # Errors
+/// [`Error::Stale`] if another engine has taken over; otherwise as any commit.
+pub async fn begin(
+    connection: &mut PgConnection,
+    fence: i64,
+    request_no: i64,
+    brand_no: i32,
+) -> Result<bool, Error> {
+    let mut transaction = connection.begin().await?;
+    cursor::hold(&mut *transaction, fence).await?;
+    // An earlier try, whose reply was lost, may have done it.
+    if !requests::is_waiting(&mut *transaction, request_no).await? {
+        let is_parked = "select parked_at is not null from brand where brand_no = $1";
+        let is_parked = sqlx::query_scalar(is_parked).bind(brand_no);
+        return Ok(is_parked.fetch_one(&mut *transaction).await?);
+    }
+    requests::act_for(&mut *transaction, request_no).await?;
+    let parked =
+        sqlx::query("update brand set parked_at = now() where brand_no = $1 and parked_at is null")
+            .bind(brand_no)
+            .execute(&mut *transaction)
+            .await?;
+    let (state, text) = if parked.rows_affected() == 1 {
+        ("done", "parked: its events are kept and not counted from now on, until it is unparked")
+    } else {
+        ("refused", "it is parked already")
+    };
+    requests::answer(&mut *transaction, request_no, state, text).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
 
 /// Keeps `parked` and marks their brands.
 pub(super) async fn park(

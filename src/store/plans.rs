@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool};
 
-use super::Error;
+use super::{Error, change};
 
 /// A version of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -164,6 +164,7 @@ pub async fn withdraw(
     because: &str,
     by: &str,
 ) -> Result<(), Error> {
+    let mut transaction = change::begin(pool).await?;
     sqlx::query(
         "insert into plan_withdrawal (plan_name, version, because, made_by) values ($1, $2, $3, $4)",
     )
@@ -171,8 +172,9 @@ pub async fn withdraw(
     .bind(version)
     .bind(because)
     .bind(by)
-    .execute(pool)
+    .execute(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     Ok(())
 }
 
@@ -200,7 +202,7 @@ pub async fn apply(
     effective_from: NaiveDate,
     by: &str,
 ) -> Result<Next, Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = change::begin(pool).await?;
     // Who applies this plan at the same time, withdraws a version or issues a document waits here, and
     // then sees this version. The lock needs no right to change the table.
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('plan ' || $1, 0))")

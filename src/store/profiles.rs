@@ -10,8 +10,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::{FromRow, PgExecutor, PgPool};
 
-use super::Error;
 use super::brands::{self, Scope};
+use super::{Error, change};
 
 /// A version of a brand's profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub async fn change<E>(
     by: &str,
     change: impl FnOnce(Option<&Version>) -> Result<Party, E>,
 ) -> Result<Result<(i32, i32), E>, Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = change::begin(pool).await?;
     let brand = brands::lock(&mut transaction, brand).await?;
     let newest = versions(&mut *transaction, brand.no).await?.pop();
     let before = newest.as_ref().map_or(0, |newest| newest.version);
@@ -230,7 +230,7 @@ pub async fn set_tax(
     seen: Option<i64>,
     by: &str,
 ) -> Result<bool, Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = change::begin(pool).await?;
     let brand = brands::lock(&mut transaction, brand).await?;
     let newest: i64 =
         sqlx::query_scalar("select coalesce(max(tax_no), 0) from brand_tax where brand_no = $1")

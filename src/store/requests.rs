@@ -36,6 +36,8 @@ pub enum Ask {
     /// Move entries that count a receipt again out of the ledger: pairs of the entry that stays and
     /// the one that goes.
     RepairDoubles { doubles: Vec<(i64, i64)>, because: String },
+    /// Keep the brand's events from now on, and meter none of them until it is unparked.
+    Park { brand: String, because: String },
     /// Meter the brand's parked events, in order, and then its live ones again.
     Unpark { brand: String },
     /// Accept that what is in these gaps will not come, with a reason.
@@ -54,6 +56,7 @@ impl Ask {
             Ask::ResolveConflicts { .. } => "resolve_conflicts",
             Ask::VoidReceipts { .. } => "void_receipts",
             Ask::RepairDoubles { .. } => "repair_doubles",
+            Ask::Park { .. } => "park",
             Ask::Unpark { .. } => "unpark",
             Ask::AcceptGaps { .. } => "accept_gaps",
             Ask::AdoptStream { .. } => "adopt_stream",

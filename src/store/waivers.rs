@@ -5,8 +5,8 @@ use billing::ids::BrandId;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool};
 
-use super::Error;
 use super::assignments::Held;
+use super::{Error, change};
 
 /// A waiver, with its withdrawal if it was withdrawn.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -89,7 +89,7 @@ pub async fn waive(
     now: DateTime<Utc>,
     by: &str,
 ) -> Result<Result<i64, Refusal>, Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = change::begin(pool).await?;
     let held = Held::lock(&mut transaction, brand, now).await?;
     if let Err(refusal) = check_waiver(&held.taken(), from, until) {
         return Ok(Err(refusal));
@@ -121,6 +121,7 @@ pub async fn withdraw(
     because: &str,
     by: &str,
 ) -> Result<bool, Error> {
+    let mut transaction = change::begin(pool).await?;
     let done = sqlx::query(
         "insert into waiver_withdrawal (waiver_no, because, made_by) \
          select w.waiver_no, $3, $4 from waiver w join brand b using (brand_no) \
@@ -130,7 +131,7 @@ pub async fn withdraw(
     .bind(no)
     .bind(because)
     .bind(by)
-    .execute(pool)
+    .execute(&mut *transaction)
     .await?;
-    Ok(done.rows_affected() == 1)
+    change::commit_if(transaction, done.rows_affected() == 1).await
 }

@@ -113,13 +113,19 @@ impl Health {
         let _ = self.database.set(Probe::new(store));
     }
 
+    /// Why the database does not answer; it is asked now if work has not found it ill.
+    pub async fn database_ill(&self) -> Option<String> {
+        let found = self.ills.lock().get(&Component::Database).cloned();
+        match (found, self.database.get()) {
+            (None, Some(probe)) => probe.ill().await,
+            (found, _) => found,
+        }
+    }
+
     /// What is well and what is not, each component with why; the database is asked now if work has not found it ill.
     pub async fn look(&self) -> BTreeMap<Component, Option<String>> {
         let mut ills = self.ills();
-        if !ills.contains_key(&Component::Database)
-            && let Some(probe) = self.database.get()
-            && let Some(why) = probe.ill().await
-        {
+        if let Some(why) = self.database_ill().await {
             ills.insert(Component::Database, why);
         }
         Component::ALL.into_iter().map(|one| (one, ills.remove(&one))).collect()

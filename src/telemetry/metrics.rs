@@ -79,6 +79,8 @@ pub struct Metrics {
     chunks_in_flight: Gauge,
     usage_behind: Gauge,
     brand_actors: Gauge,
+    brands_parked: Gauge,
+    api_busy: Counter,
     cursor: Gauge,
     segments: Family<SegmentLabels, Gauge>,
     sealing_duration: Histogram,
@@ -112,6 +114,8 @@ impl Metrics {
             chunks_in_flight: Gauge::default(),
             usage_behind: Gauge::default(),
             brand_actors: Gauge::default(),
+            brands_parked: Gauge::default(),
+            api_busy: Counter::default(),
             cursor: Gauge::default(),
             segments: Family::default(),
             sealing_duration: Histogram::new([0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]),
@@ -158,6 +162,10 @@ impl Metrics {
         registry.register("usage_behind_entries", behind, self.usage_behind.clone());
         let actors = "Brands that have an actor";
         registry.register("brand_actors", actors, self.brand_actors.clone());
+        let parked = "Brands whose events are parked";
+        registry.register("brands_parked", parked, self.brands_parked.clone());
+        let busy = "Requests of the API that found each of its connections to the database in use";
+        registry.register("api_busy", busy, self.api_busy.clone());
         let cursor = "Last position of the stream that is committed";
         registry.register("cursor_sequence", cursor, self.cursor.clone());
         let segments =
@@ -303,9 +311,16 @@ impl Metrics {
         self.usage_behind.set(entries);
     }
 
-    pub fn load(&self, chunks: usize, actors: usize) {
-        self.chunks_in_flight.set(i64::try_from(chunks).unwrap_or(i64::MAX));
-        self.brand_actors.set(i64::try_from(actors).unwrap_or(i64::MAX));
+    pub fn load(&self, chunks: usize, actors: usize, parked: usize) {
+        let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.chunks_in_flight.set(gauge(chunks));
+        self.brand_actors.set(gauge(actors));
+        self.brands_parked.set(gauge(parked));
+    }
+
+    /// A request of the API found each of its connections to the database in use.
+    pub fn api_busy(&self) {
+        self.api_busy.inc();
     }
 
     /// Full segments by state; a broken one is unsealed too.

@@ -187,3 +187,51 @@ fn a_name_of_a_key_has_no_characters_that_are_not_seen() {
         assert_eq!(told.status.code(), Some(2), "{name:?}: {told:?}");
     }
 }
+
+/// Commands that take a text which is kept or stands on documents, up to the option that takes it.
+const TEXTS: &[&str] = &[
+    "assignments create --brand a --plan p --from 2026-03-01 --because",
+    "assignments end --brand a --on 2026-03-01 --because",
+    "assignments waive --brand a --because",
+    "audit repair --because",
+    "brands park a --because",
+    "brands tax set a --from 2026-03-01 --category E --exemption",
+    "conflicts dismiss 1 --because",
+    "conflicts resolve 1 --because",
+    "credit-notes create INV-2026-000001 --because",
+    "events rejected dismiss 1 --because",
+    "gaps accept 1 --because",
+    "holds clear 1 --because",
+    "holds set a --because",
+    "invoices cancel INV-2026-000001 --because",
+    "invoices sent INV-2026-000001 --note",
+    "invoices void INV-2026-000001 --because",
+    "invoices write-off INV-2026-000001 --because",
+    "periods override a --period 2026-03 --reason no_plan --because",
+    "plans withdraw p --version 1 --because",
+    "receipts void a r1 --because",
+    "stream adopt --because",
+];
+
+#[test]
+fn a_text_of_a_person_is_what_it_looks_like() {
+    let long = "x".repeat(1_001);
+    let bad = [
+        ("", "a reason has 1 to 1000 characters, not 0"),
+        ("  ", "a reason has 1 to 1000 characters, not 0"),
+        (long.as_str(), "a reason has 1 to 1000 characters, not 1001"),
+        ("a\u{202e}b", "U+202E"),
+        ("a\u{200b}b", "U+200B"),
+        ("a\u{1b}[31mb", "it has a control character"),
+        ("a\nb", "it has a control character"),
+    ];
+    for command in TEXTS {
+        for (text, says) in bad {
+            let arguments: Vec<&str> = command.split(' ').chain([text]).collect();
+            let answer = run(&arguments, &[]);
+            let said = self::text(&answer.stderr);
+            assert_eq!(answer.status.code(), Some(2), "{command} {text:?}: {said}");
+            assert!(said.contains(says), "{command} {text:?}: {said}");
+        }
+    }
+}

@@ -164,7 +164,7 @@ async fn a_second_engine_stands_by() {
 }
 
 /// The address of the world's PostgreSQL, and its URL by way of `proxy`.
-fn by_way_of(world: &World, proxy: Option<SocketAddr>) -> (SocketAddr, String) {
+pub fn by_way_of(world: &World, proxy: Option<SocketAddr>) -> (SocketAddr, String) {
     use secrecy::ExposeSecret;
     let url = world.config.database.url.expose_secret().to_owned();
     let (_, rest) = url.split_once('@').expect("it names a user");

@@ -166,6 +166,20 @@ fn no_function_is_too_long() {
     );
 }
 
+/// A change that is begun elsewhere does not note itself under its Idempotency-Key, and could be made twice.
+#[test]
+fn changes_of_people_are_begun_in_one_place() {
+    for (path, text) in all_sources() {
+        let is_of_people = path.components().any(|part| {
+            let part = part.as_os_str();
+            part == "store" || part == "api" || part == "cli"
+        });
+        if is_of_people && path.starts_with("src") && !path.ends_with("store/change.rs") {
+            assert!(!text.contains("pool.begin()"), "{}: use store::change::begin", path.display());
+        }
+    }
+}
+
 #[test]
 fn every_table_of_the_ledger_is_written_by_the_store_alone() {
     for (path, text) in all_sources() {

@@ -9,7 +9,7 @@ use crate::store::commit::{Commit, Settlement};
 use crate::store::corrections::{self, Correction, Moved, Work};
 use crate::store::epochs::{self, Adoption};
 use crate::store::gaps::Acceptance;
-use crate::store::{self, ledger, requests};
+use crate::store::{self, ledger, parking, requests};
 
 impl LedgerState {
     pub(super) async fn set_zone(
@@ -26,6 +26,21 @@ impl LedgerState {
         });
         let moved = self.unless_refused(request_no, outcome.await).await?;
         Ok(moved.flatten().is_some())
+    }
+
+    pub(super) async fn park(
+        &mut self,
+        request_no: i64,
+        brand_no: i32,
+    ) -> Result<bool, store::Error> {
+        let fence = self.arguments.cursor.fence;
+        let store = &self.arguments.store;
+        let outcome = self.patiently(move || async move {
+            let mut connection = store.connect_to_write().await?;
+            parking::begin(&mut connection, fence, request_no, brand_no).await
+        });
+        let is_parked = self.unless_refused(request_no, outcome.await).await?;
+        Ok(is_parked.unwrap_or(false))
     }
 
     pub(super) async fn correct(&mut self, correction: &Correction) -> Result<(), store::Error> {

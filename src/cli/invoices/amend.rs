@@ -2,13 +2,13 @@
 
 use chrono::{NaiveDate, Utc};
 use clap::Args;
-use clap::builder::NonEmptyStringValueParser;
 use rust_decimal::Decimal;
 
 use super::{known, refusal};
 use crate::cli::asking::operator;
 use crate::config::Config;
 use crate::engine::billing_terms;
+use crate::store::forms::reason;
 use crate::store::{Store, issue};
 
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub struct Void {
     /// Its number
     number: String,
     /// Why; kept with the document
-    #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "REASON", value_parser = reason)]
     because: String,
 }
 
@@ -25,7 +25,7 @@ pub struct Cancel {
     /// Its number
     number: String,
     /// Why; it stands on the credit note
-    #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "REASON", value_parser = reason)]
     because: String,
 }
 
@@ -34,7 +34,7 @@ pub struct Sent {
     /// Its number
     number: String,
     /// How or to whom
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     note: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub struct WriteOff {
     /// Its number
     number: String,
     /// Why; kept with the document
-    #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "REASON", value_parser = reason)]
     because: String,
 }
 
@@ -94,7 +94,7 @@ impl Cancel {
 impl Sent {
     pub async fn run(self, store: &Store) -> anyhow::Result<()> {
         let document = known(store, &self.number).await?;
-        let note = self.note.as_deref().filter(|note| !note.trim().is_empty());
+        let note = self.note.as_deref();
         let is_new = issue::mark_sent(&store.pool, &document, note, &operator()).await;
         let how = if is_new.map_err(refusal)? { "is noted as sent" } else { "was sent already" };
         eprintln!("{} {how}", document.name());

@@ -291,7 +291,7 @@ fn all_of_it_is_shown() {
         passivate_after_ms = 300000 # default
 
         [ledger]
-        segment_entries = 850000 # default
+        segment_entries = 1750000 # default
 
         [supervision]
         restarts_max = 5 # default

@@ -7,10 +7,10 @@ use chrono::{DateTime, Months, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 
-use super::{Refused, begin, lock_one};
-use crate::store::Error;
+use super::{Refused, lock_one};
 use crate::store::documents::{self, Listed, Payment};
 use crate::store::due::{Issuer, issuer_at};
+use crate::store::{Error, change};
 
 /// How long before its invoice something can be paid.
 const AHEAD_MAX: Months = Months::new(12);
@@ -25,7 +25,7 @@ pub async fn mark_sent(
     note: Option<&str>,
     by: &str,
 ) -> Result<bool, Refused> {
-    let mut transaction = begin(pool).await?;
+    let mut transaction = change::begin(pool).await?;
     let now = locked(&mut transaction, document).await?;
     if now.state == "voided" {
         return Err(Refused::State(format!("{} is voided", now.name())));
@@ -45,7 +45,7 @@ pub async fn write_off(
     because: &str,
     by: &str,
 ) -> Result<bool, Refused> {
-    let mut transaction = begin(pool).await?;
+    let mut transaction = change::begin(pool).await?;
     let now = locked(&mut transaction, document).await?;
     if !now.has_due()? {
         return Err(Refused::State(format!("nothing is due of {}", now.name())));
@@ -82,7 +82,7 @@ pub async fn pay(
     now: DateTime<Utc>,
     by: &str,
 ) -> Result<(Payment, bool), Refused> {
-    let mut transaction = begin(pool).await?;
+    let mut transaction = change::begin(pool).await?;
     let of = locked(&mut transaction, document).await?;
     if !of.may_be_paid() {
         let name = of.name();
@@ -104,8 +104,8 @@ pub async fn pay(
     check_day(&of, paid_on, today)?;
     check_sum(&of, money, told.overpaid)?;
     let payment = sqlx::query_as(
-        "insert into payment (document_no, brand_no, amount, paid_on, reference, made_by) \
-         values ($1, $2, $3, $4, $5, $6) \
+        "insert into payment (document_no, brand_no, amount, paid_on, reference, is_overpaid, made_by) \
+         values ($1, $2, $3, $4, $5, $6, $7) \
          returning payment_no, amount, paid_on, reference, made_at, made_by",
     )
     .bind(of.document_no)
@@ -113,6 +113,7 @@ pub async fn pay(
     .bind(money.amount())
     .bind(paid_on)
     .bind(reference)
+    .bind(told.overpaid)
     .bind(by)
     .fetch_one(&mut *transaction)
     .await?;

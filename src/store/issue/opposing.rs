@@ -5,7 +5,8 @@ use billing::numbering;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Chain, Issued, Refused, Unnumbered, begin, insert_one, lock_one};
+use super::{Chain, Issued, Refused, Unnumbered, insert_one, lock_one};
+use crate::store::change;
 use crate::store::documents::{self, Listed};
 use crate::store::due::{Issuer, issuer_at};
 
@@ -19,7 +20,7 @@ pub async fn void(
     because: &str,
     by: &str,
 ) -> Result<(), Refused> {
-    let mut transaction = begin(pool).await?;
+    let mut transaction = change::begin(pool).await?;
     lock_one(&mut transaction, document.brand_no).await?;
     take_back(&mut transaction, document, "voided", None, because, by).await?;
     transaction.commit().await?;
@@ -39,7 +40,7 @@ pub async fn cancel(
     now: DateTime<Utc>,
     by: &str,
 ) -> Result<Option<Issued>, Refused> {
-    let mut transaction = begin(pool).await?;
+    let mut transaction = change::begin(pool).await?;
     let chain = lock_one(&mut transaction, document.brand_no).await?;
     let note = Note { document, amounts: &Amounts::Cancel, because, now, by };
     let issued = match note.issue(&mut transaction, issuers, &chain).await {
@@ -66,7 +67,7 @@ pub async fn favour(
     now: DateTime<Utc>,
     by: &str,
 ) -> Result<Issued, Refused> {
-    let mut transaction = begin(pool).await?;
+    let mut transaction = change::begin(pool).await?;
     let chain = lock_one(&mut transaction, document.brand_no).await?;
     let note = Note { document, amounts, because, now, by };
     let issued = note.issue(&mut transaction, issuers, &chain).await?;

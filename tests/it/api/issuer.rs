@@ -182,7 +182,9 @@ impl Issuer {
             .route("/jwks", get(jwks));
         let task = tokio::spawn(async move {
             match tls {
-                Some(tls) => axum::serve(tls.listen(listener), router).await.unwrap(),
+                Some(tls) => axum::serve(tls.listen(listener, crate::harness::DEADLINE), router)
+                    .await
+                    .unwrap(),
                 None => axum::serve(listener, router).await.unwrap(),
             }
         });

@@ -152,8 +152,12 @@ async fn a_draft_is_issued_as_it_was_approved_and_once() {
     sqlx::query(unanswered).execute(till.world.pool()).await.unwrap();
     for _ in 0..2 {
         let unknown = approved(&finance, &finalize, &etag, Some("one")).await;
-        assert_eq!(unknown.problem(), "idempotency-outcome-unknown");
+        assert_eq!(unknown.problem(), "idempotency-answer-not-kept");
     }
+    let before = "update idempotency_key set attempt = null, done_at = null where key = 'one'";
+    sqlx::query(before).execute(till.world.pool()).await.unwrap();
+    let unknown = approved(&finance, &finalize, &etag, Some("one")).await;
+    assert_eq!(unknown.problem(), "idempotency-outcome-unknown");
     let second = approved(&finance, &finalize, &etag, None).await;
     assert_eq!(second.problem(), "refused");
     assert!(second.text().contains("invoiced by INV-2026-000001"), "{}", second.text());

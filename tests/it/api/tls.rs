@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prooftally::api::TlsFiles;
 use tempfile::TempDir;
@@ -15,7 +16,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::Desk;
 use super::issuer::{Issuer, Key, now};
-use crate::harness::World;
+use crate::harness::{DEADLINE, World};
 use serde_json::json;
 
 /// A certificate for `localhost` with its key, in files.
@@ -89,6 +90,25 @@ async fn it_is_served_with_the_certificate_that_is_configured() {
     let error = prooftally::engine::Engine::start(config).await.err().map(|one| format!("{one:#}"));
     let error = error.expect("it does not start");
     assert!(error.contains("do not go together"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_never_ends_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(&folder, "own");
+    let world = World::new().await;
+    let engine = world
+        .engine_with(|config| {
+            let api = config.api.as_mut().unwrap();
+            api.tls = Some(files);
+            api.sockets.handshake = Duration::from_millis(300);
+        })
+        .await;
+    let mut silent = TcpStream::connect(engine.api.unwrap()).await.unwrap();
+    // The first bytes of a greeting, and then nothing.
+    silent.write_all(&[22, 3, 1]).await.unwrap();
+    let ended = tokio::time::timeout(DEADLINE, silent.read(&mut [0; 64])).await;
+    assert!(matches!(ended.expect("it is ended"), Ok(0) | Err(_)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! What is recorded as paid was paid: on a day that was, and no more of it than there is.
 
 use chrono::{Days, Months, NaiveDate};
+use sqlx::{Connection, PgConnection};
 
 use super::*;
 
@@ -95,5 +96,103 @@ async fn a_day_on_which_nothing_can_have_been_paid_is_refused() {
             let answer = books.get(&format!("{path}{none}")).await;
             assert_eq!(answer.problem(), "invalid-query", "{path}{none}");
         }
+    }
+}
+
+/// Amount, day from today, whether more is meant, and what a rule says; nothing where it is recorded. In this
+/// order, on an invoice of 36.89.
+const WRITTEN: &[(&str, i64, bool, &str)] = &[
+    ("-0.01", 0, false, "0.01 of document 1 would be paid back, and 0.00 was paid"),
+    ("-0.01", 0, true, "would be paid back"),
+    ("1.001", 0, false, "1.001 is not an amount of EUR in whole minor units"),
+    ("36.90", 0, false, "36.90 of document 1 would be paid, and its total is 36.89"),
+    ("1.00", 3, false, "lies after today"),
+    ("1.00", -367, false, "lies more than a year before document 1 was issued"),
+    ("0", 0, false, "payment_amount_check"),
+    ("36.890", -300, false, ""),
+    ("0.01", 0, false, "36.900 of document 1 would be paid"),
+    ("0.01", 0, true, ""),
+    ("-36.91", 0, false, "would be paid back"),
+    // Less than before, though more than the total is left.
+    ("5.00", 0, true, ""),
+    ("-1.00", 0, false, ""),
+    ("-40.90", 0, false, ""),
+    ("-0.01", 0, false, "would be paid back"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_takes_no_payment_that_cannot_have_been_made() {
+    let (till, number, _) = issued().await;
+    let mut application = PgConnection::connect(&till.world.application_url()).await.unwrap();
+    let mut pay = async |document: i64, at: usize, amount: &str, days: i64, more: bool| {
+        let written = sqlx::query(
+            "insert into payment (document_no, brand_no, amount, paid_on, reference, is_overpaid, made_by) \
+             select document_no, brand_no, $2::numeric, current_date + $3::int, $4, $5, 'by hand' \
+             from document where document_no = $1",
+        )
+        .bind(document)
+        .bind(amount)
+        .bind(i32::try_from(days).unwrap())
+        .bind(format!("bank {document} {at}"))
+        .bind(more)
+        .execute(&mut application);
+        written.await.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    for (at, (amount, days, more, says)) in WRITTEN.iter().enumerate() {
+        let said = pay(1, at, amount, *days, *more).await;
+        let is_as_said = if says.is_empty() { said.is_empty() } else { said.contains(says) };
+        assert!(is_as_said, "{at}: {amount} in {days} days: {said:?}");
+    }
+    assert_eq!(till.scalar::<String>("select sum(amount)::text from payment").await, "0.000");
+
+    // What is credited is not paid, and what is cancelled is paid back at most.
+    done(till.run(&format!("invoices cancel {number} --because x")));
+    let note: i64 = till.scalar("select max(document_no) from document").await;
+    assert!(pay(note, 0, "1.00", 0, true).await.contains("is not an invoice that is paid"));
+    assert_eq!(pay(1, 90, "1.00", 0, false).await, "");
+    assert_eq!(pay(1, 91, "-1.00", 0, false).await, "");
+}
+
+/// What was recorded before the rules stays, and can be paid back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_of_before_the_rules_stays_and_can_be_paid_back() {
+    let (till, number, day) = issued().await;
+    let before = "insert into payment (document_no, brand_no, amount, paid_on, reference, made_by) \
+        select document_no, brand_no, 100.00, '2019-01-01', 'old', 'somebody' from document";
+    till.by_force(before).await;
+    let back = |amount: &str, reference: &str| {
+        till.run(&format!(
+            "invoices pay {number} --amount={amount} --on {day} --reference {reference}"
+        ))
+    };
+    refused(&back("1.00", "more"), 5, "say that it is overpaid");
+    done(back("-63.11", "back"));
+    assert_eq!(till.scalar::<String>("select sum(amount)::text from payment").await, "36.89");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_knows_the_minor_units_of_each_currency() {
+    let till = Till::with(&[("acme", "2026-03-01")]).await;
+    let letters = || b'A'..=b'Z';
+    let mut known = Vec::new();
+    for code in
+        letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| [a, b, c])))
+    {
+        let code = String::from_utf8(code.to_vec()).unwrap();
+        known.extend(
+            billing::currency::Currency::from_code(&code).map(|one| (code, one.minor_units())),
+        );
+    }
+    let codes: Vec<&str> = known.iter().map(|(code, _)| code.as_str()).collect();
+    let told: Vec<i32> = sqlx::query_scalar(
+        "select minor_units(code) from unnest($1::text[]) with ordinality as t (code, n) order by n",
+    )
+    .bind(&codes)
+    .fetch_all(till.world.pool())
+    .await
+    .unwrap();
+    assert!(known.len() > 150, "{} currencies", known.len());
+    for ((code, units), told) in known.iter().zip(told) {
+        assert_eq!(i32::try_from(*units).unwrap(), told, "{code}");
     }
 }

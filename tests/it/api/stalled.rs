@@ -1,0 +1,96 @@
+//! Clients that hang: each loses its place within a bound, and somebody else gets it.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::Desk;
+use crate::harness::world::metrics;
+use crate::harness::{DEADLINE, World, wait_for};
+
+/// So many answers of the longest document are more than the sockets of both sides hold.
+const ASKED: usize = 64;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_and_never_reads_loses_its_place() {
+    let mut desk = Desk::new().await;
+    desk.engine.stop().await;
+    desk.engine = desk
+        .world
+        .engine_with(|config| {
+            let sockets = &mut config.api.as_mut().unwrap().sockets;
+            sockets.connections = 1;
+            sockets.stall = Duration::from_millis(500);
+        })
+        .await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stalled = socket.connect(desk.address()).await.unwrap();
+    let request = "GET /openapi.json HTTP/1.1\r\nhost: api\r\n\r\n".repeat(ASKED);
+    stalled.write_all(request.as_bytes()).await.unwrap();
+    stalled.readable().await.unwrap();
+    // There is one place, and it comes free although the socket stays open.
+    let answer = tokio::time::timeout(DEADLINE, desk.anybody().get("/livez")).await;
+    assert_eq!(answer.expect("there is a place").text(), "alive\n");
+    let mut read = Vec::new();
+    let _ = stalled.read_to_end(&mut read).await;
+    let document = desk.anybody().get("/openapi.json").await.body.len();
+    assert!(read.len() < ASKED * document, "all was sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_nothing_loses_its_place() {
+    let mut desk = Desk::new().await;
+    desk.engine.stop().await;
+    desk.engine = desk
+        .world
+        .engine_with(|config| {
+            let sockets = &mut config.api.as_mut().unwrap().sockets;
+            sockets.connections = 1;
+            sockets.head = Duration::from_millis(500);
+        })
+        .await;
+    let silent = TcpStream::connect(desk.address()).await.unwrap();
+    let answer = tokio::time::timeout(DEADLINE, desk.anybody().get("/livez")).await;
+    assert_eq!(answer.expect("there is a place").text(), "alive\n");
+    drop(silent);
+}
+
+/// Each connection to the database is in use: that is said as what it is, and counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_is_full_is_no_database_that_is_away() {
+    let mut world = World::new().await;
+    world.config.api.connections_max = 1;
+    world.config.database.acquire_timeout_ms = 300;
+    let desk = Desk::in_world(world).await;
+    let admin = desk.client("admin", None);
+    admin.get("/v1/activity").await.ok();
+    let mut lock = desk.world.pool().begin().await.unwrap();
+    sqlx::query("lock table activity in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let waits = tokio::spawn({
+        let admin = admin.clone();
+        async move { admin.get("/v1/activity").await }
+    });
+    wait_for("the one connection waits for the table", async || {
+        let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' \
+            and datname = current_database())";
+        sqlx::query_scalar::<_, bool>(waits)
+            .fetch_one(desk.world.pool())
+            .await
+            .unwrap()
+            .then_some(())
+    })
+    .await;
+    let busy = admin.get("/v1/brands").await;
+    assert_eq!((busy.status, busy.problem().as_str()), (503, "busy"));
+    assert_eq!(busy.headers["retry-after"], "1");
+    let made = admin.send("POST", "/v1/keys", &[], Some(json!({}).to_string())).await;
+    assert_eq!(made.problem(), "busy");
+    lock.rollback().await.unwrap();
+    waits.await.unwrap().ok();
+    let text = metrics(&desk.engine).await;
+    assert!(text.contains("prooftally_api_busy_total 2\n"), "{text}");
+    admin.get("/v1/brands").await.ok();
+}
