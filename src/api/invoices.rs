@@ -82,9 +82,9 @@ impl Invoice {
         let balance =
             listed.is_owed().then(|| listed.balance()).transpose()?.map(|balance| Balance {
                 state: balance.state.as_str().to_owned(),
-                credited: balance.credited.amount().into(),
-                paid: balance.paid.amount().into(),
-                due: balance.due.amount().into(),
+                credited: balance.credited.into(),
+                paid: balance.paid.into(),
+                due: balance.due.into(),
             });
         Ok(Self {
             document_no: listed.document_no,
@@ -96,12 +96,12 @@ impl Invoice {
             is_delivered: listed.is_delivered,
             period_start: listed.period_start,
             period_end: listed.period_end,
-            currency: listed.currency,
             issue_date: listed.issue_date,
             due_date: listed.due_date,
-            net_total: listed.net_total.into(),
-            tax_total: listed.tax_total.into(),
-            total: listed.total.into(),
+            net_total: Exact::money(listed.net_total, &listed.currency),
+            tax_total: Exact::money(listed.tax_total, &listed.currency),
+            total: Exact::money(listed.total, &listed.currency),
+            currency: listed.currency,
             balance,
             finalized_at: listed.finalized_at,
             finalized_by: listed.finalized_by,

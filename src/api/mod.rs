@@ -7,6 +7,7 @@
 
 #![allow(clippy::struct_field_names, reason = "fields are called what the JSON calls them")]
 
+mod accept;
 mod access;
 mod activity;
 mod amend;

@@ -11,6 +11,7 @@ use super::brands::known;
 use super::caller::Caller;
 use super::page::{Path, Query};
 use super::problem::Problem;
+use crate::sheet::Field;
 use crate::store::finding;
 use crate::store::ledger::{self, CountedReceipt, OnDocument, Sighting};
 use crate::store::proving;
@@ -93,21 +94,21 @@ impl Counted {
     ];
 
     /// What it has in each of these columns.
-    pub fn fields(&self) -> [String; 12] {
+    pub fn fields(&self) -> [Field; 12] {
         let time = self.verified_at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
         [
-            self.entry.to_string(),
-            self.receipt_id.clone(),
-            self.brand.clone(),
-            self.counted_as.clone(),
-            self.usage_day.to_string(),
-            self.predicate.clone(),
-            self.supplier.clone().unwrap_or_default(),
-            self.product.clone().unwrap_or_default(),
-            self.result.map(|result| result.to_string()).unwrap_or_default(),
-            time,
-            self.epoch.to_string(),
-            self.sequence.to_string(),
+            Field::plain(self.entry),
+            Field::text(&self.receipt_id),
+            Field::text(&self.brand),
+            Field::plain(&self.counted_as),
+            Field::plain(self.usage_day),
+            Field::text(&self.predicate),
+            Field::text_or_none(self.supplier.as_deref()),
+            Field::text_or_none(self.product.as_deref()),
+            Field::plain_or_none(self.result),
+            Field::plain(time),
+            Field::plain(self.epoch),
+            Field::plain(self.sequence),
         ]
     }
 }

@@ -73,12 +73,12 @@ pub async fn tax_summary(
     snapshot.rollback().await?;
     let row = |sum: reports::TaxSum| TaxSum {
         country: sum.country,
-        currency: sum.currency,
         category: sum.category,
         rate_percent: sum.rate_percent.into(),
         documents: sum.documents,
-        taxable: sum.taxable.into(),
-        tax: sum.tax.into(),
+        taxable: Exact::money(sum.taxable, &sum.currency),
+        tax: Exact::money(sum.tax, &sum.currency),
+        currency: sum.currency,
     };
     Ok(Json(TaxSummary { data: sums.into_iter().map(row).collect() }))
 }
