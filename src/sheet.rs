@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn a_text_that_begins_like_a_formula_is_a_text() {
-        for text in ["=1+1", "+1", "-1e5", "-5.00", "-cmd", "@x", "\tx", "＝1", "－1", "+49 30 1"] {
+        for text in ["=1+1", "+1", "-1e5", "-5.00", "-cmd", "@x", "\tx", "＝1", "－1", "+49 30 1"]
+        {
             assert_eq!(written(Field::text(text)), format!("'{text},end\r\n"), "{text:?}");
         }
         assert_eq!(written(Field::text("\r=1")), "\"'\r=1\",end\r\n");

@@ -23,7 +23,7 @@ use crate::store::{Error, behind, ledger};
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Form {
-    /// `json` for a page, `csv` for all of them; `Accept: text/csv` says the same.
+    /// `json` for a page, `csv` for all of them; `Accept` says the same with its qualities.
     #[param(example = "json")]
     format: Option<String>,
 }

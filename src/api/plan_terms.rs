@@ -95,7 +95,11 @@ impl From<&Plan> for PlanTerms {
             cadence: terms.cadence.as_str().to_owned(),
             fixed_fee: terms.fixed_fee.map(money),
             charges: terms.charges.iter().map(|charge| PlanCharge::of(charge, code)).collect(),
-            discounts: terms.discounts.iter().map(|discount| PlanDiscount::of(discount, code)).collect(),
+            discounts: terms
+                .discounts
+                .iter()
+                .map(|discount| PlanDiscount::of(discount, code))
+                .collect(),
             minimum: terms.minimum.map(money),
             maximum: terms.maximum.map(money),
         }

@@ -40,7 +40,7 @@ pub struct Wanted {
     /// The last two read the ledger, which takes longer.
     #[param(example = "brand,predicate")]
     by: Option<String>,
-    /// `json` or `csv`; `Accept: text/csv` says the same.
+    /// `json` or `csv`; `Accept` says the same with its qualities.
     #[param(example = "json")]
     format: Option<String>,
 }

@@ -81,7 +81,8 @@ impl Usage {
 
 /// Prints the rows under the columns that were asked for, as the database gives them.
 pub async fn print(store: &Store, query: &Query, output: Output) -> anyhow::Result<()> {
-    let mut columns: Vec<&'static str> = query.by.iter().map(|dimension| dimension.column()).collect();
+    let mut columns: Vec<&'static str> =
+        query.by.iter().map(|dimension| dimension.column()).collect();
     columns.push("receipts");
     if !query.reads_ledger() {
         columns.push("duplicates");

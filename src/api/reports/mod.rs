@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::form::Day;
 use super::page::Query;
 use super::problem::Problem;
-use crate::store::{due, reports};
+use crate::store::reports;
 
 /// Which documents are summed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -118,9 +118,7 @@ async fn asked(
     wanted: AsOf,
 ) -> Result<(NaiveDate, Option<i32>), Problem> {
     let now = Utc::now();
-    let zone = due::issuer_at(&api.config().terms.issuers, now).map(|issuer| issuer.zone);
-    let today = zone.map_or(now.date_naive(), |zone| billing::usage::usage_day(now, zone));
-    let day = wanted.as_of.map_or(today, |day| day.0);
+    let day = wanted.as_of.map_or_else(|| api.today(now), |day| day.0);
     // Nowhere is the day further than that.
     if day > (now + TimeDelta::hours(14)).date_naive() {
         return Err(Problem::query("as_of lies in the future"));

@@ -10,15 +10,15 @@ use sqlx::PgTransaction;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::Api;
+use super::super::accept::wants_csv;
 use super::super::amount::Exact;
 use super::super::caller::Caller;
 use super::super::form::Day;
 use super::super::page::Query;
 use super::super::problem::Problem;
-use super::super::accept::wants_csv;
 use super::super::stream::{self, Gone, Sink, Source};
-use crate::sheet::{self, Field};
 use super::days;
+use crate::sheet::{self, Field};
 use crate::store::Error;
 use crate::store::reports::{self, Registered};
 
@@ -32,7 +32,7 @@ pub struct Wanted {
     /// The day after the last issue date.
     #[param(example = "2026-10-01")]
     until: Option<Day>,
-    /// `json` or `csv`; `Accept: text/csv` says the same.
+    /// `json` or `csv`; `Accept` says the same with its qualities.
     #[param(example = "json")]
     format: Option<String>,
 }
