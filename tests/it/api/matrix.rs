@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use super::client::{Answer, Client};
-use super::money::till;
-use crate::documents::MARCH;
+use super::money::terms;
+use crate::documents::{MARCH, Till};
 
 struct Case {
     method: String,
@@ -119,7 +119,7 @@ impl Case {
             let (_, real, missing) = names.iter().find(|(name, ..)| *name == "{brand}")?;
             target = format!("{target}?brand={}", if is_real { real } else { missing });
         }
-        for (name, value) in [("{line}", "2"), ("{period}", "2026-03-01"), ("{from}", "2026-01-01")]
+        for (name, value) in [("{line}", "1"), ("{period}", "2026-03-01"), ("{from}", "2026-01-01")]
         {
             target = target.replace(name, value);
         }
@@ -145,7 +145,13 @@ fn comparable(answer: &Answer, names: &Names) -> (u16, Vec<(String, String)>, St
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_another_brand_has_is_answered_like_what_nobody_has_byte_for_byte() {
-    let till = till(&[("acme", "2026-03-01"), ("zeta", "2026-03-01")]).await;
+    let receipts = [("acme", "2026-03-01"), ("zeta", "2026-03-01")];
+    let till = Till::with_engine(&receipts, |config| {
+        config.billing.terms = terms();
+        let api = config.api.as_mut().expect("the API is on");
+        (api.terms, api.requests_burst) = (terms(), 10_000);
+    })
+    .await;
     let finance = till.client("finance").await;
     let number = till.finalize("acme", MARCH, "36.89");
     let today = finance.get(&format!("/v1/invoices/{number}")).await.ok()["issue_date"].clone();
