@@ -65,7 +65,7 @@ impl Found {
 
 /// A line that charges for something.
 #[derive(Debug, FromRow)]
-struct Line {
+struct Charged {
     document_no: i64,
     period_start: NaiveDate,
     line_key: String,
@@ -101,7 +101,7 @@ pub async fn documents(
 }
 
 /// The lines of charges of these documents.
-async fn lines(snapshot: &mut PgConnection, found: &[Found]) -> Result<Vec<Line>, Error> {
+async fn lines(snapshot: &mut PgConnection, found: &[Found]) -> Result<Vec<Charged>, Error> {
     Ok(sqlx::query_as(
         "select l.document_no, l.period_start, l.line_key, l.line, l.label \
          from document_line l join (select distinct document_no, period_start \
@@ -115,7 +115,7 @@ async fn lines(snapshot: &mut PgConnection, found: &[Found]) -> Result<Vec<Line>
     .await?)
 }
 
-fn on_line(found: Found, lines: &[Line]) -> Result<OnDocument, Error> {
+fn on_line(found: Found, lines: &[Charged]) -> Result<OnDocument, Error> {
     let charge = found.charge()?;
     let key = charge.map(|charge| charge.to_string());
     let line = lines.iter().find(|line| {

@@ -81,7 +81,7 @@ fn aged(row: reports::Ageing) -> Result<Aged, Problem> {
     for band in bands {
         total = total.plus(band?).map_err(|error| Problem::internal(&error))?;
     }
-    let exact = |amount| money(amount).map(|money| Exact::from(money));
+    let exact = |amount| money(amount).map(Exact::from);
     Ok(Aged {
         current: exact(row.current)?,
         days_1_30: exact(row.days_1_30)?,

@@ -307,7 +307,7 @@ async fn plans_are_tried_applied_shown_and_withdrawn() {
     assert_eq!(terms["charges"][0]["predicate"], "CERT_VALID@V1");
     assert_eq!(
         terms["charges"][0]["tiers"][1],
-        json!({"up_to": null, "unit_price": "0.02", "flat_fee": "1"})
+        json!({"up_to": null, "unit_price": "0.02", "flat_fee": "1.00"})
     );
     assert_eq!(terms["discounts"][0], json!({"name": "Partner", "percent": "10", "amount": null}));
     for missing in ["/v1/plans/none", "/v1/plans/a%00b", "/v1/plans/certificates/versions/9"] {
