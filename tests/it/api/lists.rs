@@ -22,7 +22,7 @@ async fn paged(client: &Client, target: &str, field: &str) -> Vec<String> {
         let link = answer.headers.get("link");
         assert_eq!(link.is_some(), page["has_more"] == true, "{page}");
         let Some(link) = link else { return found };
-        next = link.split(['<', '>']).nth(1).unwrap().to_owned();
+        link.split(['<', '>']).nth(1).unwrap().clone_into(&mut next);
         assert!(found.len() < 20, "the pages never end: {found:?}");
     }
 }
@@ -270,6 +270,7 @@ unit_price = "0.10"
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "it is one story")]
 async fn a_receipt_says_on_which_line_it_is_billed_or_why_on_none() {
     let till = till(&[("acme", "2026-03-01")]).await;
     let event = |id: &str, predicate: &str, product: &str, day: &str| {
