@@ -88,6 +88,6 @@ pub async fn list(
         known(&mut snapshot, &caller, brand).await?;
     }
     let rows = activity::list(&mut *snapshot, &filter).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(at.page(rows, |row| row.activity_no.to_string(), Activity::from))
 }

@@ -115,7 +115,7 @@ pub async fn create(
 async fn existing(api: &Api, caller: &Caller, brand: &str) -> Result<BrandId, Problem> {
     let mut snapshot = api.read(caller).await?;
     let brand = known(&mut snapshot, caller, brand).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(brand.id)
 }
 
@@ -229,7 +229,7 @@ async fn record(
 ) -> Result<assignments::Record, Problem> {
     let mut snapshot = api.read(caller).await?;
     let found = assignments::find(&mut *snapshot, assignment_no).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     found.ok_or_else(|| Problem::not_found(format!("assignment {assignment_no}")))
 }
 

@@ -95,7 +95,7 @@ pub async fn list(
     let mut snapshot = api.read(&caller).await?;
     let brand_no = of.number(&mut snapshot, &caller).await?;
     let rows = assignments::page(&mut *snapshot, brand_no, after.as_ref(), at.rows()).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let key = |row: &assignments::Record| written(&row.brand_id, row.from_day, row.assignment_no);
     Ok(at.page(rows, key, Assignment::from))
 }

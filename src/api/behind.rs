@@ -53,7 +53,7 @@ pub async fn receipts(
         return stream::answer(&api, place, "text/csv; charset=utf-8", write).await;
     }
     let rows = ledger::behind_document(&mut snapshot, listed.document_no, after, at.rows()).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(at.page(rows, |row| row.entry.to_string(), Counted::from).into_response())
 }
 
@@ -105,6 +105,6 @@ pub async fn line_receipts(
     let scope =
         scope.ok_or_else(|| Problem::not_found(format!("line {line} on {}", listed.name())))?;
     let rows = behind::receipts(&mut snapshot, &scope, after, at.rows()).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(at.page(rows, |row| row.entry.to_string(), Counted::from))
 }

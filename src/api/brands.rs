@@ -68,7 +68,7 @@ pub async fn list(
     let after: Option<String> = at.after()?;
     let mut snapshot = api.read(&caller).await?;
     let rows = brands::page(&mut *snapshot, caller.brand_no(), after.as_deref(), at.rows()).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(at.page(rows, |row| row.brand.id.as_str().to_owned(), Brand::from))
 }
 
@@ -84,7 +84,7 @@ pub async fn get(
     caller.brand_of(Some(&brand))?;
     let mut snapshot = api.read(&caller).await?;
     let found = brands::profiles(&mut *snapshot, Some(&brand)).await?.pop();
-    snapshot.rollback().await?;
+    drop(snapshot);
     found.map(|found| Json(found.into())).ok_or_else(|| no_brand(&brand))
 }
 
@@ -123,7 +123,7 @@ pub async fn zone(
 ) -> Result<Response, Problem> {
     let mut snapshot = api.read(&caller).await?;
     let brand = known(&mut snapshot, &caller, &brand).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let zone = brand.zone.name();
     Ok(([("etag", format!("\"{zone}\""))], Json(BrandZone { zone: zone.to_owned() }))
         .into_response())
@@ -164,7 +164,7 @@ pub async fn set_zone(
 async fn zone_of(api: &Api, caller: &Caller, brand: &str) -> Result<Tz, Problem> {
     let mut snapshot = api.read(caller).await?;
     let brand = known(&mut snapshot, caller, brand).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(brand.zone)
 }
 
@@ -231,7 +231,7 @@ async fn name_of(api: &Api, caller: &Caller, brand: &str) -> Result<Option<Strin
     let mut snapshot = api.read(caller).await?;
     known(&mut snapshot, caller, brand).await?;
     let found = brands::display_name(&mut *snapshot, brand).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(found)
 }
 
@@ -250,6 +250,6 @@ pub async fn unpark(
 ) -> Result<Response, Problem> {
     let mut snapshot = api.read(&caller).await?;
     let brand = known(&mut snapshot, &caller, &brand).await?.id.as_str().to_owned();
-    snapshot.rollback().await?;
+    drop(snapshot);
     requests::carry_out(&api, &caller, Ask::Unpark { brand }).await
 }

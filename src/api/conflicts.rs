@@ -118,7 +118,7 @@ pub async fn list(
         known(&mut snapshot, &caller, brand).await?;
     }
     let rows = conflicts::list(&mut *snapshot, &filter).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(at.page(rows, |row| row.conflict_no.to_string(), Conflict::from))
 }
 
@@ -240,7 +240,7 @@ async fn must_be(
     let filter = Filter { numbers: vec![conflict_no], limit: 1, ..Filter::default() };
     let mut snapshot = api.read(caller).await?;
     let found = conflicts::list(&mut *snapshot, &filter).await?.pop();
-    snapshot.rollback().await?;
+    drop(snapshot);
     match found {
         None => Err(Problem::not_found(format!("conflict {conflict_no}"))),
         Some(found) if settling.takes(&found.state) => Ok(()),
@@ -274,6 +274,6 @@ async fn meant(
             break;
         }
     }
-    snapshot.rollback().await?;
+    drop(snapshot);
     pages.end("open conflict")
 }

@@ -207,7 +207,7 @@ async fn addressed(
 ) -> Result<(Brand, Named), Problem> {
     let mut snapshot = api.read(caller).await?;
     let brand = known(&mut snapshot, caller, brand).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let named = named(address).ok_or_else(|| no_draft(&brand, address))?;
     Ok((brand, named))
 }
@@ -221,7 +221,7 @@ async fn look(
     let mut snapshot = api.read(caller).await?;
     let terms = &api.config().terms;
     let found = drafts::find(&mut snapshot, terms, brand, named, Utc::now()).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(found)
 }
 

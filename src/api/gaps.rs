@@ -76,7 +76,7 @@ pub async fn list(
     let filter = Filter { numbers: Vec::new(), is_open: which.open, limit: GAPS_MAX };
     let mut snapshot = api.read(&caller).await?;
     let rows = gaps::list(&mut *snapshot, &filter).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let row = |row: gaps::Gap| Gap {
         gap_no: row.gap_no,
         epoch: row.epoch,
@@ -151,7 +151,7 @@ pub async fn accept(
     let filter = Filter { numbers: vec![gap_no], is_open: None, limit: 1 };
     let mut snapshot = api.read(&caller).await?;
     let found = gaps::list(&mut *snapshot, &filter).await?.pop();
-    snapshot.rollback().await?;
+    drop(snapshot);
     let found = found.ok_or_else(|| Problem::not_found(format!("gap {gap_no}")))?;
     if found.accepted_at.is_some() {
         return Err(Problem::refused(format!("gap {gap_no} is accepted already")));
@@ -166,6 +166,6 @@ async fn open(api: &Api, caller: &Caller, numbers: &[i64]) -> Result<Vec<i64>, P
     let filter = Filter { numbers: numbers.to_vec(), is_open: Some(true), limit };
     let mut snapshot = api.read(caller).await?;
     let found = gaps::list(&mut *snapshot, &filter).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(found.into_iter().map(|gap| gap.gap_no).collect())
 }

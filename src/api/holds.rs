@@ -85,7 +85,7 @@ pub async fn list(
     let released = which.released.unwrap_or(false);
     let filter = Filter { brand_no, released, hold_no: None, after, limit: at.rows() };
     let rows = holds::list(&mut *snapshot, &filter).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(at.page(rows, |row| row.hold_no.to_string(), BillingHold::from))
 }
 
@@ -111,7 +111,7 @@ pub async fn hold(
 ) -> Result<Response, Problem> {
     let mut snapshot = api.read(&caller).await?;
     let brand = known(&mut snapshot, &caller, &brand).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     set(&api, &caller, &brand, new.period_start.map(|day| day.0), &new.because).await
 }
 

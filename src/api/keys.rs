@@ -65,7 +65,7 @@ pub async fn list(
     let after = at.after()?.unwrap_or(0);
     let mut snapshot = api.read(&caller).await?;
     let rows = api_keys::list(&mut *snapshot, after, at.rows()).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(at.page(rows, |row| row.key_no.to_string(), ApiKey::from))
 }
 

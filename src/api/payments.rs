@@ -61,7 +61,7 @@ pub async fn list(
     let mut snapshot = api.read(&caller).await?;
     let document = seen(&mut snapshot, &caller, &number).await?;
     let rows = documents::payments(&mut *snapshot, document.document_no, after, at.rows()).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(at.page(rows, |row| row.payment_no.to_string(), Payment::from))
 }
 

@@ -162,7 +162,7 @@ pub async fn list(
         let brand = after.map_or(Bound::Unbounded, |(brand, _)| Bound::Included(brand.to_owned()));
         add_due(&api, &mut snapshot, (brand_no, brand), &at, &mut rows, wanted).await?;
     }
-    snapshot.rollback().await?;
+    drop(snapshot);
     rows.sort_by(|one, other| one.key().cmp(&other.key()));
     Ok(at.page(rows, |row| format!("{}/{}", row.brand, row.period), |row| row))
 }
@@ -248,7 +248,7 @@ pub async fn get(
         }
     }
     let rows = due(&api, &mut snapshot, Some(brand.no).into(), true).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let found = rows.into_iter().find(|row| row.period == period);
     found.map(Json).ok_or_else(|| no_period(&brand, &period))
 }

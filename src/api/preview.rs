@@ -161,7 +161,7 @@ pub async fn preview(
         let case = case.map_err(problem)?;
         data.push(PeriodPreview::of(&case, &case.draft().map_err(problem)?));
     }
-    snapshot.rollback().await?;
+    drop(snapshot);
     data.sort_by_key(|one| one.period_start);
     Ok(Json(PeriodPreviews { data }))
 }

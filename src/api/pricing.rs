@@ -63,7 +63,7 @@ pub async fn unpriced(
     let mut snapshot = api.read(&caller).await?;
     let lists = &api.config().price_lists;
     let found = unpriced::find(&mut snapshot, lists, plan.as_deref()).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let rows = found.map_err(|refused| match refused {
         Refused::NoPlan(name) => Problem::not_found(format!("plan {name}")),
         Refused::Timeline(error) => Problem::refused(error),

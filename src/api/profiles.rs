@@ -85,7 +85,7 @@ async fn shown(api: &Api, caller: &Caller, brand: &str) -> Result<Response, Prob
     let brand = known(&mut snapshot, caller, brand).await?;
     let newest = profiles::versions(&mut *snapshot, brand.no).await?.pop();
     let taxes = profiles::taxes(&mut *snapshot, Some(brand.no)).await?.remove(&brand.no);
-    snapshot.rollback().await?;
+    drop(snapshot);
     let profile = BrandProfile::of(newest, category_today(&brand, taxes.unwrap_or_default()));
     let tag = format!("\"{}\"", profile.version);
     Ok(([("etag", tag)], Json(profile)).into_response())
@@ -167,7 +167,7 @@ fn party(fields: BTreeMap<String, String>) -> Result<Party, Problem> {
 async fn existing(api: &Api, caller: &Caller, brand: &str) -> Result<BrandId, Problem> {
     let mut snapshot = api.read(caller).await?;
     let brand = known(&mut snapshot, caller, brand).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(brand.id)
 }
 
@@ -215,7 +215,7 @@ async fn shown_taxes(api: &Api, caller: &Caller, brand: &str) -> Result<Response
     let mut snapshot = api.read(caller).await?;
     let brand = known(&mut snapshot, caller, brand).await?;
     let records = profiles::taxes(&mut *snapshot, Some(brand.no)).await?.remove(&brand.no);
-    snapshot.rollback().await?;
+    drop(snapshot);
     let records = records.unwrap_or_default();
     let row = |(at, record): (usize, &profiles::TaxRecord)| BrandTax {
         from: record.dated.from,

@@ -246,7 +246,7 @@ pub async fn get(
     let numbers: Vec<i64> = entries.iter().map(|entry| entry.entry).collect();
     let documents = billed_on::documents(&mut snapshot, &numbers).await?;
     let unbilled = billed_on::unbilled(&mut snapshot, &numbers).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(Json(Receipt {
         receipt_id,
         entries: entries.into_iter().map(Counted::from).collect(),
@@ -281,7 +281,7 @@ pub async fn proof(
     let brand = known(&mut snapshot, &caller, &brand).await?;
     let found =
         proving::prove_in(&mut snapshot, &brand, &receipt_id, on.document.as_deref()).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let found = found.map_err(|why| {
         tracing::debug!(%why, "no proof of a receipt");
         no_receipt(&receipt_id)

@@ -114,7 +114,7 @@ pub async fn list(
     };
     let mut snapshot = api.read(&caller).await?;
     let rows = rejections::list(&mut *snapshot, &filter).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     Ok(at.page(rows, |row| row.rejection_no.to_string(), Rejection::from))
 }
 
@@ -236,7 +236,7 @@ async fn must_be_open(api: &Api, caller: &Caller, rejection_no: i64) -> Result<(
     let filter = Filter { numbers: vec![rejection_no], limit: 1, ..Filter::default() };
     let mut snapshot = api.read(caller).await?;
     let found = rejections::list(&mut *snapshot, &filter).await?.pop();
-    snapshot.rollback().await?;
+    drop(snapshot);
     match found {
         None => Err(Problem::not_found(format!("rejection {rejection_no}"))),
         Some(found) if found.state == "open" => Ok(()),
@@ -266,6 +266,6 @@ async fn meant(
             break;
         }
     }
-    snapshot.rollback().await?;
+    drop(snapshot);
     pages.end("open rejection")
 }

@@ -81,7 +81,7 @@ pub async fn get(
 ) -> Result<Json<Request>, Problem> {
     let mut snapshot = api.read(&caller).await?;
     let found = requests::records(&mut *snapshot, &[request_no]).await?.pop();
-    snapshot.rollback().await?;
+    drop(snapshot);
     let found = found.ok_or_else(|| Problem::not_found(format!("request {request_no}")))?;
     Ok(Json(found.into()))
 }

@@ -162,7 +162,7 @@ async fn run_of(api: &Api, caller: &Caller, which: &Which) -> Result<billing_run
     if let Some(brand) = &which.brand {
         let mut snapshot = api.read(caller).await?;
         brand_no = Some(known(&mut snapshot, caller, brand).await?.no);
-        snapshot.rollback().await?;
+        drop(snapshot);
     }
     let day = which.day.map(|day| day.0);
     Ok(billing_run::Which {
@@ -186,7 +186,7 @@ pub async fn due(
     let mut snapshot = api.read(&caller).await?;
     let (terms, now) = (&api.config().terms, Utc::now());
     let looked = billing_run::look_in(&mut snapshot, terms, which.brand_no, now, None).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let Ready { ready, refused } = Ready::of(looked, &which);
     let summary = Summary::of(&ready);
     let (blocked_count, blocked) = NotDue::list(refused.iter());

@@ -77,7 +77,7 @@ async fn void(
 ) -> Result<Response, Problem> {
     let mut snapshot = api.read(caller).await?;
     let brand = known(&mut snapshot, caller, brand).await?.id.as_str().to_owned();
-    snapshot.rollback().await?;
+    drop(snapshot);
     let ask = Ask::VoidReceipts { brand, receipts, because: because.0 };
     requests::carry_out(api, caller, ask).await
 }

@@ -129,7 +129,7 @@ pub async fn coverage(
     // Only what is on the page is read.
     let scope = Scope::these(brands.iter().map(|brand| brand.no).collect());
     let mut settled = settled(&mut snapshot, &scope).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let row = |brand: Brand| {
         let id = brand.id.as_str();
         settled.remove(id).unwrap_or_else(|| Coverage::none(id))
@@ -182,7 +182,7 @@ pub async fn list(
     let mut snapshot = api.read(&caller).await?;
     let brand_no = of.number(&mut snapshot, &caller).await?;
     let rows = waivers::page(&mut *snapshot, brand_no, after.as_ref(), at.rows()).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let key = |row: &waivers::Record| written(&row.brand_id, row.from_day, row.waiver_no);
     Ok(at.page(rows, key, Waiver::from))
 }
@@ -215,7 +215,7 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<Waiver>), Problem> {
     let mut snapshot = api.read(&caller).await?;
     let brand = known(&mut snapshot, &caller, &brand).await?.id;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let pool = &api.store().pool;
     let (days, now) = ((from.0, until.0), Utc::now());
     let no = waivers::waive(pool, &brand, days, &because.0, now, &caller.name).await;

@@ -66,7 +66,7 @@ pub async fn ageing(
     let mut snapshot = api.read(&caller).await?;
     let (as_of, brand_no) = asked(&api, &mut snapshot, &caller, wanted).await?;
     let rows = reports::ageing(&mut *snapshot, as_of, brand_no).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let data = rows.into_iter().map(aged).collect::<Result<_, _>>()?;
     Ok(Json(Ageing { as_of, data }))
 }

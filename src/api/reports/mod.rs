@@ -70,7 +70,7 @@ pub async fn tax_summary(
     let (from, until) = days(issued.from, issued.until)?;
     let mut snapshot = api.read(&caller).await?;
     let sums = reports::taxes(&mut *snapshot, (from, until)).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let row = |sum: reports::TaxSum| TaxSum {
         country: sum.country,
         category: sum.category,

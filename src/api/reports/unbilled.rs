@@ -72,7 +72,7 @@ pub async fn unbilled(
     let mut snapshot = api.read(&caller).await?;
     let (as_of, brand_no) = asked(&api, &mut snapshot, &caller, wanted).await?;
     let rows = unbilled::as_of(&mut snapshot, as_of, brand_no).await?;
-    snapshot.rollback().await?;
+    drop(snapshot);
     let mut sums: BTreeMap<&str, Money> = BTreeMap::new();
     let mut data = Vec::with_capacity(rows.len());
     for row in rows {
