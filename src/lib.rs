@@ -9,6 +9,7 @@ pub mod config;
 pub mod engine;
 mod failpoint;
 pub mod local;
+mod sheet;
 pub mod store;
 pub mod telemetry;
 pub mod workload;

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
+use super::brands::known;
 use super::caller::Caller;
 use super::page::{At, Listed, Page, Query};
 use super::problem::Problem;
@@ -83,6 +84,9 @@ pub async fn list(
         limit: at.rows(),
     };
     let mut snapshot = api.read(&caller).await?;
+    if let Some(brand) = &filter.brand {
+        known(&mut snapshot, &caller, brand).await?;
+    }
     let rows = activity::list(&mut *snapshot, &filter).await?;
     drop(snapshot);
     Ok(at.page(rows, |row| row.activity_no.to_string(), Activity::from))

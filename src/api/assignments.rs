@@ -1,15 +1,16 @@
 //! Which plan a brand has from which day.
 
-use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::brands::known;
 use super::caller::Caller;
-use super::page::Query;
+use super::page::{At, Listed, Page, Query};
+use super::place::{Written, written};
 use super::problem::Problem;
 use crate::store::assignments;
 
@@ -41,51 +42,60 @@ pub struct Assignment {
     made_by: String,
 }
 
-/// Assignments by brand and day.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Assignments {
-    data: Vec<Assignment>,
+impl From<assignments::Record> for Assignment {
+    fn from(record: assignments::Record) -> Self {
+        Self {
+            assignment_no: record.assignment_no,
+            brand: record.brand_id,
+            plan: record.plan_name,
+            from: record.from_day,
+            until: record.until_day,
+            anchor: record.anchor_day,
+            splits: record.is_split,
+            because: record.because,
+            made_at: record.made_at,
+            made_by: record.made_by,
+        }
+    }
 }
 
 /// Of which brand.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Of {
-    /// The brand; one's own without it.
+    /// Only of this brand.
     #[param(example = "brand-acme")]
     brand: Option<String>,
 }
 
 impl Of {
-    pub fn brand(&self, caller: &Caller) -> Result<String, Problem> {
-        let brand = caller.brand_of(self.brand.as_deref())?;
-        brand.ok_or_else(|| Problem::query("say of which brand"))
+    /// The number of the brand that is meant: one's own, or the one that is named; `None` for all.
+    pub async fn number(
+        &self,
+        snapshot: &mut PgConnection,
+        caller: &Caller,
+    ) -> Result<Option<i32>, Problem> {
+        match caller.brand_of(self.brand.as_deref())? {
+            Some(brand) => Ok(Some(known(snapshot, caller, &brand).await?.no)),
+            None => Ok(None),
+        }
     }
 }
 
-/// The assignments of a brand, withdrawn ones too; there are at most 1,000.
-#[utoipa::path(get, path = "/v1/assignments", tag = "assignments", params(Of),
-    responses((status = 200, description = "All of them", body = Assignments)))]
+/// Assignments by brand and first day, withdrawn ones too.
+#[utoipa::path(get, path = "/v1/assignments", tag = "assignments", params(At, Of),
+    responses((status = 200, description = "A page", body = Page<Assignment>)))]
 pub async fn list(
     State(api): State<Api>,
     caller: Caller,
+    at: At,
     Query(of): Query<Of>,
-) -> Result<Json<Assignments>, Problem> {
+) -> Result<Listed<Assignment>, Problem> {
+    let after = at.after()?.map(|Written(place)| place);
     let mut snapshot = api.read(&caller).await?;
-    let brand = known(&mut snapshot, &caller, &of.brand(&caller)?).await?;
-    let records = assignments::records(&mut *snapshot, Some(brand.no)).await?;
+    let brand_no = of.number(&mut snapshot, &caller).await?;
+    let rows = assignments::page(&mut *snapshot, brand_no, after.as_ref(), at.rows()).await?;
     drop(snapshot);
-    let row = |record: assignments::Record| Assignment {
-        assignment_no: record.assignment_no,
-        brand: record.brand_id,
-        plan: record.plan_name,
-        from: record.from_day,
-        until: record.until_day,
-        anchor: record.anchor_day,
-        splits: record.is_split,
-        because: record.because,
-        made_at: record.made_at,
-        made_by: record.made_by,
-    };
-    Ok(Json(Assignments { data: records.into_iter().map(row).collect() }))
+    let key = |row: &assignments::Record| written(&row.brand_id, row.from_day, row.assignment_no);
+    Ok(at.page(rows, key, Assignment::from))
 }

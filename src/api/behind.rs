@@ -9,20 +9,21 @@ use sqlx::PgTransaction;
 use utoipa::IntoParams;
 
 use super::Api;
+use super::accept::wants_csv;
 use super::caller::Caller;
 use super::invoices::seen;
 use super::page::{At, Listed, Page, Path, Query};
 use super::problem::Problem;
 use super::receipts::Counted;
-use super::stream::{self, Gone, Sink, Source, csv_row};
-use super::usage::wants_csv;
+use super::stream::{self, Gone, Sink, Source};
+use crate::sheet;
 use crate::store::{Error, behind, ledger};
 
 /// In which form.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Form {
-    /// `json` for a page, `csv` for all of them; `Accept: text/csv` says the same.
+    /// `json` for a page, `csv` for all of them; `Accept` says the same with its qualities.
     #[param(example = "json")]
     format: Option<String>,
 }
@@ -70,7 +71,7 @@ async fn rows(
     after: i64,
     sink: &mut Sink,
 ) -> Result<Result<(), Error>, Gone> {
-    sink.push(&csv_row(Counted::COLUMNS)).await?;
+    sink.push(&sheet::head(Counted::COLUMNS)).await?;
     let mut rows = ledger::all_behind_document(snapshot, document_no, after);
     loop {
         let row = match rows.try_next().await {
@@ -78,7 +79,7 @@ async fn rows(
             Ok(None) => return Ok(Ok(())),
             Err(error) => return Ok(Err(error)),
         };
-        sink.push(&csv_row(row.fields().iter().map(String::as_str))).await?;
+        sink.push(&sheet::row(row.fields())).await?;
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
+use super::brands::known;
 use super::caller::Caller;
 use super::form::{Because, Reason};
 use super::page::{At, Body, Listed, Page, Path, Query};
@@ -113,6 +114,9 @@ pub async fn list(
         limit: at.rows(),
     };
     let mut snapshot = api.read(&caller).await?;
+    if let Some(brand) = &filter.brand {
+        known(&mut snapshot, &caller, brand).await?;
+    }
     let rows = conflicts::list(&mut *snapshot, &filter).await?;
     drop(snapshot);
     Ok(at.page(rows, |row| row.conflict_no.to_string(), Conflict::from))
@@ -260,6 +264,9 @@ async fn meant(
     let mut filter = Filter { numbers, brand, field, state, limit, ..Filter::default() };
     requests::must_say_which(filter.numbers.len(), filter.is_narrow(), all)?;
     let mut snapshot = api.read(caller).await?;
+    if let Some(brand) = &filter.brand {
+        known(&mut snapshot, caller, brand).await?;
+    }
     let mut pages = Pages::default();
     loop {
         filter.after = pages.after();

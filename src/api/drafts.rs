@@ -6,8 +6,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use billing::completeness::Finding;
+use billing::document::Document;
 use billing::hash::Hash;
 use chrono::{NaiveDate, Utc};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -132,8 +134,13 @@ pub fn state(candidate: &Candidate) -> &'static str {
     if candidate.decide().is_ok() { "ready" } else { "blocked" }
 }
 
+/// An amount of a document.
+pub fn in_its_currency(document: &Document, amount: Decimal) -> Exact {
+    Exact::money(amount, document.currency.code())
+}
+
 /// The kind of a document in words.
-pub fn kind(document: &billing::document::Document) -> &'static str {
+pub fn kind(document: &Document) -> &'static str {
     match document.kind {
         billing::document::Kind::Invoice => "invoice",
         billing::document::Kind::Adjustment => "adjustment",
@@ -161,15 +168,11 @@ impl Draft {
             state: state.to_owned(),
             kind: document.map(|document| kind(document).to_owned()),
             currency: candidate.currency.map(|currency| currency.code().to_owned()),
-            lines: document.into_iter().flat_map(|one| &one.lines).map(ChargeLine::from).collect(),
-            taxes: document
-                .into_iter()
-                .flat_map(|one| &one.tax_groups)
-                .map(TaxShare::from)
-                .collect(),
-            net_total: document.map(|document| document.net_total.into()),
-            tax_total: document.map(|document| document.tax_total.into()),
-            total: document.map(|document| document.total.into()),
+            lines: document.map(ChargeLine::all_of).unwrap_or_default(),
+            taxes: document.map(TaxShare::all_of).unwrap_or_default(),
+            net_total: document.map(|document| in_its_currency(document, document.net_total)),
+            tax_total: document.map(|document| in_its_currency(document, document.tax_total)),
+            total: document.map(|document| in_its_currency(document, document.total)),
             etag: candidate.etag().map(|etag| etag.to_string()),
             cutoff: candidate.cutoff,
             reasons,

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use billing::currency::Currency;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -82,9 +83,9 @@ impl Invoice {
         let balance =
             listed.is_owed().then(|| listed.balance()).transpose()?.map(|balance| Balance {
                 state: balance.state.as_str().to_owned(),
-                credited: balance.credited.amount().into(),
-                paid: balance.paid.amount().into(),
-                due: balance.due.amount().into(),
+                credited: balance.credited.into(),
+                paid: balance.paid.into(),
+                due: balance.due.into(),
             });
         Ok(Self {
             document_no: listed.document_no,
@@ -96,12 +97,12 @@ impl Invoice {
             is_delivered: listed.is_delivered,
             period_start: listed.period_start,
             period_end: listed.period_end,
-            currency: listed.currency,
             issue_date: listed.issue_date,
             due_date: listed.due_date,
-            net_total: listed.net_total.into(),
-            tax_total: listed.tax_total.into(),
-            total: listed.total.into(),
+            net_total: Exact::money(listed.net_total, &listed.currency),
+            tax_total: Exact::money(listed.tax_total, &listed.currency),
+            total: Exact::money(listed.total, &listed.currency),
+            currency: listed.currency,
             balance,
             finalized_at: listed.finalized_at,
             finalized_by: listed.finalized_by,
@@ -123,34 +124,82 @@ pub struct Which {
     /// Only invoices of the period with this day.
     #[param(example = "2026-09-01")]
     day: Option<Day>,
+    /// Only invoices of the period with this first day.
+    #[param(example = "2026-09-01")]
+    period_start: Option<Day>,
+    /// Only in this currency.
+    #[param(example = "EUR")]
+    currency: Option<String>,
+    /// First issue date.
+    #[param(example = "2026-10-01")]
+    issued_from: Option<Day>,
+    /// The day after the last issue date.
+    #[param(example = "2026-11-01")]
+    issued_until: Option<Day>,
 }
+
+/// Which invoices are wanted, by what is still to be paid.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Owed {
+    /// Only those that are owed, in this state of their `balance`: `unpaid`, `partly_paid`, `paid` or `written_off`;
+    /// `open` for the first two; or `overdue`: open, and due before today by the issuer's calendar.
+    #[param(example = "open")]
+    payment: Option<String>,
+}
+
+impl Which {
+    /// What of the query can be said without the database.
+    fn filter(self) -> Result<Filter, Problem> {
+        if self.state.as_deref().is_some_and(|one| !STATES.contains(&one)) {
+            return Err(Problem::query("state is finalized, voided or cancelled"));
+        }
+        if self.currency.as_deref().is_some_and(|code| Currency::from_code(code).is_none()) {
+            return Err(Problem::query("currency is a code of ISO 4217, such as EUR"));
+        }
+        let day = |day: Option<Day>| day.map(|day| day.0);
+        let (from, until) = (day(self.issued_from), day(self.issued_until));
+        if from.zip(until).is_some_and(|(from, until)| from >= until) {
+            let detail = "issued_until is the day after the last one, so it lies after issued_from";
+            return Err(Problem::query(detail));
+        }
+        Ok(Filter {
+            state: self.state,
+            day: day(self.day),
+            period_start: day(self.period_start),
+            currency: self.currency,
+            issued_from: from,
+            issued_until: until,
+            ..Filter::default()
+        })
+    }
+}
+
+const STATES: [&str; 3] = ["finalized", "voided", "cancelled"];
 
 async fn page(
     api: &Api,
     caller: &Caller,
     at: &At,
-    which: Which,
+    mut which: Which,
     credit_notes: bool,
+    owed: Option<(documents::Owed, NaiveDate)>,
 ) -> Result<Listed<Invoice>, Problem> {
-    if let Some(state) = &which.state
-        && !["finalized", "voided", "cancelled"].contains(&state.as_str())
-    {
-        return Err(Problem::query("state is finalized, voided or cancelled"));
-    }
     let before = at.after()?;
+    let brand = which.brand.take();
+    let filter = which.filter()?;
     let mut snapshot = api.read(caller).await?;
     let mut brand_no = caller.brand_no();
-    if let Some(brand) = &which.brand {
+    if let Some(brand) = &brand {
         brand_no = Some(known(&mut snapshot, caller, brand).await?.no);
     }
     let filter = Filter {
         brand_no,
-        state: which.state,
         credit_notes: Some(credit_notes),
-        day: which.day.map(|day| day.0),
-        name: None,
+        owed,
         before,
         limit: at.rows(),
+        ..filter
     };
     let rows = documents::list(&mut *snapshot, &filter).await?;
     drop(snapshot);
@@ -159,15 +208,21 @@ async fn page(
 }
 
 /// Invoices and adjustments, newest first.
-#[utoipa::path(get, path = "/v1/invoices", tag = "invoices", params(At, Which),
+#[utoipa::path(get, path = "/v1/invoices", tag = "invoices", params(At, Which, Owed),
     responses((status = 200, description = "A page", body = Page<Invoice>)))]
 pub async fn list(
     State(api): State<Api>,
     caller: Caller,
     at: At,
     Query(which): Query<Which>,
+    Query(Owed { payment }): Query<Owed>,
 ) -> Result<Listed<Invoice>, Problem> {
-    page(&api, &caller, &at, which, false).await
+    let wrong =
+        || Problem::query("payment is unpaid, partly_paid, paid, written_off, open or overdue");
+    let payment =
+        payment.map(|name| documents::Owed::parse(&name).ok_or_else(wrong)).transpose()?;
+    let owed = payment.map(|payment| (payment, api.today(Utc::now())));
+    page(&api, &caller, &at, which, false, owed).await
 }
 
 /// Credit notes, newest first.
@@ -179,7 +234,7 @@ pub async fn credit_notes(
     at: At,
     Query(which): Query<Which>,
 ) -> Result<Listed<Invoice>, Problem> {
-    page(&api, &caller, &at, which, true).await
+    page(&api, &caller, &at, which, true, None).await
 }
 
 /// The document of this name as it stands, in a snapshot of its own.

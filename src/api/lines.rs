@@ -1,7 +1,7 @@
 //! Lines of drafts and previews, with the arithmetic behind each amount.
 
 use billing::document::compose::price_step;
-use billing::document::{DocumentLine, PriceStep, TaxGroup};
+use billing::document::{Document, DocumentLine, PriceStep, TaxGroup};
 use billing::line::{Arithmetic, Line};
 use billing::tax::Group;
 use chrono::NaiveDate;
@@ -61,7 +61,7 @@ pub struct ChargeStep {
     units: Exact,
     #[schema(example = "0.05")]
     unit_price: Exact,
-    #[schema(example = "0")]
+    #[schema(example = "0.00")]
     flat_fee: Exact,
     #[schema(example = "60.00")]
     amount: Exact,
@@ -84,8 +84,14 @@ pub struct TaxShare {
     exemptions: Vec<String>,
 }
 
-impl From<&DocumentLine> for ChargeLine {
-    fn from(line: &DocumentLine) -> Self {
+impl ChargeLine {
+    /// The lines of a document, in its order.
+    pub fn all_of(document: &Document) -> Vec<Self> {
+        let code = document.currency.code();
+        document.lines.iter().map(|line| Self::drafted(line, code)).collect()
+    }
+
+    fn drafted(line: &DocumentLine, currency: &str) -> Self {
         Self {
             period_start: line.period,
             key: line.key.map(|key| key.to_string()),
@@ -94,17 +100,18 @@ impl From<&DocumentLine> for ChargeLine {
             quantity: line.quantity.into(),
             receipts: line.receipts.into(),
             unit_price: line.unit_price.map(Exact::from),
-            steps: line.steps.iter().map(ChargeStep::from).collect(),
+            steps: line.steps.iter().map(|step| ChargeStep::of(step, currency)).collect(),
             explanation: line.explanation.clone(),
-            billed_before: line.adjustment.as_ref().map(|one| one.billed_amount.into()),
-            amount: line.amount.into(),
+            billed_before: line
+                .adjustment
+                .as_ref()
+                .map(|one| Exact::money(one.billed_amount, currency)),
+            amount: Exact::money(line.amount, currency),
             tax_category: Some(line.tax_category.code().to_owned()),
             tax_rate_percent: Some(line.tax_rate_percent.into()),
         }
     }
-}
 
-impl ChargeLine {
     /// A line of a period that is previewed; its tax is on the whole.
     pub fn of(line: &Line, period_start: NaiveDate) -> Self {
         let metered = match &line.arithmetic {
@@ -112,6 +119,7 @@ impl ChargeLine {
             _ => None,
         };
         let steps = metered.into_iter().flat_map(|(_, steps)| steps);
+        let code = line.amount.currency().code();
         Self {
             period_start: Some(period_start),
             key: Some(line.key.to_string()),
@@ -120,36 +128,43 @@ impl ChargeLine {
             quantity: line.quantity.into(),
             receipts: line.receipts.into(),
             unit_price: None,
-            steps: steps.map(|step| ChargeStep::from(&price_step(step))).collect(),
+            steps: steps.map(|step| ChargeStep::of(&price_step(step), code)).collect(),
             explanation: line.arithmetic.explain(),
             billed_before: None,
-            amount: line.amount.amount().into(),
+            amount: line.amount.into(),
             tax_category: None,
             tax_rate_percent: None,
         }
     }
 }
 
-impl From<&PriceStep> for ChargeStep {
-    fn from(step: &PriceStep) -> Self {
+impl ChargeStep {
+    /// Its amounts are unrounded, so they may have more digits than the currency, and never fewer.
+    fn of(step: &PriceStep, currency: &str) -> Self {
         Self {
             tier: step.tier,
             package_size: step.package_size.map(Exact::from),
             units: step.units.into(),
             unit_price: step.unit_price.into(),
-            flat_fee: step.flat_fee.into(),
-            amount: step.amount.into(),
+            flat_fee: Exact::money(step.flat_fee, currency),
+            amount: Exact::money(step.amount, currency),
         }
     }
 }
 
-impl From<&TaxGroup> for TaxShare {
-    fn from(group: &TaxGroup) -> Self {
+impl TaxShare {
+    /// The taxes of a document, in its order.
+    pub fn all_of(document: &Document) -> Vec<Self> {
+        let code = document.currency.code();
+        document.tax_groups.iter().map(|group| Self::drafted(group, code)).collect()
+    }
+
+    fn drafted(group: &TaxGroup, currency: &str) -> Self {
         Self {
             category: group.category.code().to_owned(),
             rate_percent: group.rate_percent.into(),
-            taxable: group.taxable.into(),
-            tax: group.tax.into(),
+            taxable: Exact::money(group.taxable, currency),
+            tax: Exact::money(group.tax, currency),
             exemptions: group.exemptions.clone(),
         }
     }
@@ -160,8 +175,8 @@ impl From<&Group> for TaxShare {
         Self {
             category: group.category.code().to_owned(),
             rate_percent: group.rate_percent.into(),
-            taxable: group.taxable.amount().into(),
-            tax: group.tax.amount().into(),
+            taxable: group.taxable.into(),
+            tax: group.tax.into(),
             exemptions: group.exemptions.iter().cloned().collect(),
         }
     }

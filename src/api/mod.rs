@@ -7,6 +7,7 @@
 
 #![allow(clippy::struct_field_names, reason = "fields are called what the JSON calls them")]
 
+mod accept;
 mod access;
 mod activity;
 mod amend;
@@ -37,6 +38,7 @@ mod page;
 mod patient;
 mod payments;
 mod periods;
+mod place;
 mod plan_terms;
 mod plans;
 mod preview;
@@ -64,11 +66,12 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgTransaction;
 use tower_http::compression::CompressionLayer;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::store::due::Terms;
+use crate::store::due::{Terms, issuer_at};
 use crate::store::finding::Lent;
 use crate::store::plan_file::folder::PriceLists;
 use crate::store::{Store, reading};
@@ -149,6 +152,12 @@ impl Api {
 
     fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// Today by the calendar of the issuer in force; in UTC while there is none.
+    fn today(&self, now: DateTime<Utc>) -> NaiveDate {
+        let issuer = issuer_at(&self.config().terms.issuers, now);
+        issuer.map_or(now.date_naive(), |issuer| billing::usage::usage_day(now, issuer.zone))
     }
 
     /// A snapshot that shows what the caller may see. It has written nothing, so nobody waits for its end: when it

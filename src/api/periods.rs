@@ -13,7 +13,7 @@ use super::Api;
 use super::amount::Exact;
 use super::brands::known;
 use super::caller::Caller;
-use super::drafts::{self, Against, address, named};
+use super::drafts::{self, Against, address, in_its_currency, named};
 use super::form::{self, Day};
 use super::page::{At, Listed, Page, Path, Query};
 use super::problem::Problem;
@@ -68,8 +68,8 @@ impl EndedPeriod {
             period_end: candidate.slot.map(|slot| slot.period.end()),
             state: drafts::state(candidate).to_owned(),
             currency: candidate.currency.map(|currency| currency.code().to_owned()),
-            net_total: document.map(|document| document.net_total.into()),
-            total: document.map(|document| document.total.into()),
+            net_total: document.map(|document| in_its_currency(document, document.net_total)),
+            total: document.map(|document| in_its_currency(document, document.total)),
             document: None,
             etag: candidate.etag().map(|etag| etag.to_string()),
             reasons: drafts::reasons(candidate),
@@ -83,9 +83,9 @@ impl EndedPeriod {
             period_start: Some(one.period_start),
             period_end: Some(one.period_end),
             state: "invoiced".to_owned(),
+            net_total: Some(Exact::money(one.net_total, &one.currency)),
+            total: Some(Exact::money(one.total, &one.currency)),
             currency: Some(one.currency),
-            net_total: Some(one.net_total.into()),
-            total: Some(one.total.into()),
             document: Some(one.number.unwrap_or_else(|| one.document_no.to_string())),
             etag: None,
             reasons: Vec::new(),

@@ -70,7 +70,7 @@ pub struct PlanTier {
     #[schema(example = "0.03")]
     unit_price: Exact,
     /// Due once if the tier is reached.
-    #[schema(example = "0")]
+    #[schema(example = "0.00")]
     flat_fee: Exact,
 }
 
@@ -88,20 +88,26 @@ pub struct PlanDiscount {
 impl From<&Plan> for PlanTerms {
     fn from(plan: &Plan) -> Self {
         let terms = plan.terms();
+        let code = terms.currency.code();
+        let money = |amount| Exact::money(amount, code);
         Self {
-            currency: terms.currency.code().to_owned(),
+            currency: code.to_owned(),
             cadence: terms.cadence.as_str().to_owned(),
-            fixed_fee: terms.fixed_fee.map(Exact::from),
-            charges: terms.charges.iter().map(PlanCharge::from).collect(),
-            discounts: terms.discounts.iter().map(PlanDiscount::from).collect(),
-            minimum: terms.minimum.map(Exact::from),
-            maximum: terms.maximum.map(Exact::from),
+            fixed_fee: terms.fixed_fee.map(money),
+            charges: terms.charges.iter().map(|charge| PlanCharge::of(charge, code)).collect(),
+            discounts: terms
+                .discounts
+                .iter()
+                .map(|discount| PlanDiscount::of(discount, code))
+                .collect(),
+            minimum: terms.minimum.map(money),
+            maximum: terms.maximum.map(money),
         }
     }
 }
 
-impl From<&Charge> for PlanCharge {
-    fn from(charge: &Charge) -> Self {
+impl PlanCharge {
+    fn of(charge: &Charge, currency: &str) -> Self {
         let Charge { name, selector, meter, free_units, model } = charge;
         let mut found = Self {
             name: name.clone(),
@@ -118,7 +124,7 @@ impl From<&Charge> for PlanCharge {
         match model {
             Model::PerUnit { unit_price } => found.unit_price = Some((*unit_price).into()),
             Model::Graduated(tiers) | Model::Volume(tiers) => {
-                found.tiers = Some(tiers.iter().map(PlanTier::from).collect());
+                found.tiers = Some(tiers.iter().map(|tier| PlanTier::of(tier, currency)).collect());
             }
             Model::Package { size, price } => {
                 found.package_size = Some((*size).into());
@@ -129,22 +135,22 @@ impl From<&Charge> for PlanCharge {
     }
 }
 
-impl From<&Tier> for PlanTier {
-    fn from(tier: &Tier) -> Self {
+impl PlanTier {
+    fn of(tier: &Tier, currency: &str) -> Self {
         let Tier { up_to, unit_price, flat_fee } = *tier;
         Self {
             up_to: up_to.map(Exact::from),
             unit_price: unit_price.into(),
-            flat_fee: flat_fee.into(),
+            flat_fee: Exact::money(flat_fee, currency),
         }
     }
 }
 
-impl From<&Discount> for PlanDiscount {
-    fn from(discount: &Discount) -> Self {
+impl PlanDiscount {
+    fn of(discount: &Discount, currency: &str) -> Self {
         let (percent, amount) = match discount.reduction {
             Reduction::Percent(percent) => (Some(percent.into()), None),
-            Reduction::Absolute(amount) => (None, Some(amount.into())),
+            Reduction::Absolute(amount) => (None, Some(Exact::money(amount, currency))),
         };
         Self { name: discount.name.clone(), percent, amount }
     }

@@ -116,10 +116,10 @@ impl PeriodPreview {
             receipts: shown.receipts.into(),
             currency: shown.net_total.currency().code().to_owned(),
             lines: shown.lines.iter().map(|line| ChargeLine::of(line, period.start())).collect(),
-            net_total: shown.net_total.amount().into(),
+            net_total: shown.net_total.into(),
             taxes: tax.map(|tax| tax.groups.iter().map(TaxShare::from).collect()),
-            tax_total: tax.map(|tax| tax.tax.amount().into()),
-            total: tax.map(|tax| tax.total.amount().into()),
+            tax_total: tax.map(|tax| tax.tax.into()),
+            total: tax.map(|tax| tax.total.into()),
             unpriced: unpriced.collect(),
         }
     }

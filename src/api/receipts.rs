@@ -11,8 +11,10 @@ use super::brands::known;
 use super::caller::Caller;
 use super::page::{Path, Query};
 use super::problem::Problem;
+use crate::sheet::Field;
+use crate::store::billed_on::{self, OnDocument};
 use crate::store::finding;
-use crate::store::ledger::{self, CountedReceipt, OnDocument, Sighting};
+use crate::store::ledger::{self, CountedReceipt, Sighting};
 use crate::store::proving;
 
 /// As many later sights of a receipt are shown.
@@ -93,21 +95,21 @@ impl Counted {
     ];
 
     /// What it has in each of these columns.
-    pub fn fields(&self) -> [String; 12] {
+    pub fn fields(&self) -> [Field; 12] {
         let time = self.verified_at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
         [
-            self.entry.to_string(),
-            self.receipt_id.clone(),
-            self.brand.clone(),
-            self.counted_as.clone(),
-            self.usage_day.to_string(),
-            self.predicate.clone(),
-            self.supplier.clone().unwrap_or_default(),
-            self.product.clone().unwrap_or_default(),
-            self.result.map(|result| result.to_string()).unwrap_or_default(),
-            time,
-            self.epoch.to_string(),
-            self.sequence.to_string(),
+            Field::plain(self.entry),
+            Field::text(&self.receipt_id),
+            Field::text(&self.brand),
+            Field::plain(&self.counted_as),
+            Field::plain(self.usage_day),
+            Field::text(&self.predicate),
+            Field::text_or_none(self.supplier.as_deref()),
+            Field::text_or_none(self.product.as_deref()),
+            Field::plain_or_none(self.result),
+            Field::plain(time),
+            Field::plain(self.epoch),
+            Field::plain(self.sequence),
         ]
     }
 }
@@ -153,10 +155,26 @@ pub struct BilledOn {
     period_start: NaiveDate,
     #[schema(example = "2026-04-01")]
     period_end: NaiveDate,
+    /// The line that it is behind; null with `no_line_because`.
+    #[schema(example = 2)]
+    line: Option<i32>,
+    /// What the line charges for, by the plan version on the document; null if no charge takes it.
+    #[schema(example = "charge:1")]
+    charge: Option<String>,
+    #[schema(example = "Certificates")]
+    label: Option<String>,
+    /// `unpriced`, if no charge of the plan takes it, or `nothing_charged`, if the charge came to no line.
+    #[schema(example = json!(null))]
+    no_line_because: Option<String>,
 }
 
 impl From<OnDocument> for BilledOn {
     fn from(on: OnDocument) -> Self {
+        let no_line = match (on.line, on.charge) {
+            (Some(_), _) => None,
+            (None, Some(_)) => Some("nothing_charged"),
+            (None, None) => Some("unpriced"),
+        };
         Self {
             entry: on.entry,
             document_no: on.document_no,
@@ -164,8 +182,22 @@ impl From<OnDocument> for BilledOn {
             state: on.state,
             period_start: on.period_start,
             period_end: on.period_end,
+            line: on.line,
+            charge: on.charge.map(|charge| charge.to_string()),
+            label: on.label,
+            no_line_because: no_line.map(str::to_owned),
         }
     }
+}
+
+/// An entry that no document bills which stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotBilled {
+    #[schema(example = 120_007)]
+    entry: i64,
+    /// `not_invoiced`: its period runs, or waits for its document; `waived`; or `no_plan`: its day has neither.
+    #[schema(example = "not_invoiced")]
+    because: String,
 }
 
 /// What became of a receipt.
@@ -175,10 +207,18 @@ pub struct Receipt {
     receipt_id: String,
     /// Its entries, one for each brand that it was counted for, and those that took one back.
     entries: Vec<Counted>,
-    /// The documents that they are on.
+    /// The documents that they are on, and the line of each.
     documents: Vec<BilledOn>,
+    /// Those that are on no document that stands, and why.
+    not_billed: Vec<NotBilled>,
     /// Where it was seen again: the first 20.
     seen_again: Vec<SeenAgain>,
+}
+
+impl From<billed_on::Unbilled> for NotBilled {
+    fn from(unbilled: billed_on::Unbilled) -> Self {
+        Self { entry: unbilled.entry, because: unbilled.because }
+    }
 }
 
 fn no_receipt(receipt_id: &str) -> Problem {
@@ -186,7 +226,7 @@ fn no_receipt(receipt_id: &str) -> Problem {
     Problem::not_found(format!("receipt {shown}"))
 }
 
-/// What became of a receipt: was it counted, when, for whom, and on which documents.
+/// What became of a receipt: was it counted, for whom, and on which line of which document, or why on none.
 #[utoipa::path(get, path = "/v1/receipts/{receipt_id}", tag = "receipts",
     params(("receipt_id" = String, Path, example = "rcpt-7f3a")),
     responses((status = 200, description = "It", body = Receipt)))]
@@ -204,12 +244,14 @@ pub async fn get(
         return Err(no_receipt(&receipt_id));
     }
     let numbers: Vec<i64> = entries.iter().map(|entry| entry.entry).collect();
-    let documents = ledger::on_documents(&mut *snapshot, &numbers).await?;
+    let documents = billed_on::documents(&mut snapshot, &numbers).await?;
+    let unbilled = billed_on::unbilled(&mut snapshot, &numbers).await?;
     drop(snapshot);
     Ok(Json(Receipt {
         receipt_id,
         entries: entries.into_iter().map(Counted::from).collect(),
         documents: documents.into_iter().map(BilledOn::from).collect(),
+        not_billed: unbilled.into_iter().map(NotBilled::from).collect(),
         seen_again: again.into_iter().map(SeenAgain::from).collect(),
     }))
 }

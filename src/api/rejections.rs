@@ -81,7 +81,7 @@ impl From<rejections::Rejection> for Rejection {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Which {
-    /// Only of this brand, as the events name it.
+    /// Only of this brand, as the events name it: it need not be one.
     #[param(example = "brand-acme")]
     brand: Option<String>,
     /// Only for this reason.

@@ -15,7 +15,7 @@ use super::Api;
 use super::amount::Exact;
 use super::brands::known;
 use super::caller::Caller;
-use super::drafts::{address, address_of, if_match, kind};
+use super::drafts::{address, address_of, if_match, in_its_currency, kind};
 use super::form::Day;
 use super::page::{BodyOrNone, Query};
 use super::problem::{Kind, Problem};
@@ -146,14 +146,15 @@ impl DueDocument {
             period: address(candidate),
             kind: kind(document).to_owned(),
             currency: document.currency.code().to_owned(),
-            total: (document.total * Decimal::from(document.sign())).into(),
+            total: in_its_currency(document, document.total * Decimal::from(document.sign())),
             etag: candidate.etag().map(|etag| etag.to_string()),
         })
     }
 }
 
 fn totals(summary: &Summary) -> BTreeMap<&'static str, Exact> {
-    summary.totals.iter().map(|(currency, sum)| (*currency, (*sum).into())).collect()
+    let exact = |(code, sum): (&&'static str, &Decimal)| (*code, Exact::money(*sum, code));
+    summary.totals.iter().map(exact).collect()
 }
 
 async fn run_of(api: &Api, caller: &Caller, which: &Which) -> Result<billing_run::Which, Problem> {

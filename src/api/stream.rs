@@ -264,29 +264,3 @@ where
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
 }
-
-/// A row of CSV (RFC 4180). A text that a spreadsheet would take for a formula gets an apostrophe before it.
-pub fn csv_row<'a>(fields: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
-    let mut writer =
-        csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let guarded = fields.into_iter().map(|field| {
-        let is_formula = field
-            .starts_with(['=', '+', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'])
-            || (field.starts_with('-') && field.parse::<rust_decimal::Decimal>().is_err());
-        if is_formula { format!("'{field}") } else { field.to_owned() }
-    });
-    let written = writer.write_record(guarded);
-    // Writing to memory cannot fail.
-    written.ok().and_then(|()| writer.into_inner().ok()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_formula_is_a_text() {
-        let row = csv_row(["=1+1", "-5.00", "-cmd", "a,b", "@x", ""]);
-        assert_eq!(String::from_utf8(row).unwrap(), "'=1+1,-5.00,'-cmd,\"a,b\",'@x,\r\n");
-    }
-}

@@ -1,7 +1,7 @@
 //! Usage: receipts by what they are grouped by. Rows are streamed, so that no answer is held in memory.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use billing::ids::BrandId;
 use chrono::NaiveDate;
@@ -11,13 +11,15 @@ use sqlx::PgTransaction;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
+use super::accept::wants_csv;
 use super::amount::Exact;
 use super::brands::known;
 use super::caller::Caller;
 use super::form::Day;
 use super::page::Query;
 use super::problem::Problem;
-use super::stream::{self, Gone, Sink, Source, csv_row};
+use super::stream::{self, Gone, Sink, Source};
+use crate::sheet::{self, Field};
 use crate::store::Error;
 use crate::store::usage::{self, Dimension};
 
@@ -38,7 +40,7 @@ pub struct Wanted {
     /// The last two read the ledger, which takes longer.
     #[param(example = "brand,predicate")]
     by: Option<String>,
-    /// `json` or `csv`; `Accept: text/csv` says the same.
+    /// `json` or `csv`; `Accept` says the same with its qualities.
     #[param(example = "json")]
     format: Option<String>,
 }
@@ -129,19 +131,6 @@ pub async fn query(
     stream::answer(&api, place, content_type, |sink| write(source, query, sink, form)).await
 }
 
-/// Whether CSV is asked for.
-pub fn wants_csv(format: Option<&str>, headers: &HeaderMap) -> Result<bool, Problem> {
-    match format {
-        Some("csv") => Ok(true),
-        Some("json") => Ok(false),
-        Some(_) => Err(Problem::query("format is json or csv")),
-        None => {
-            let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-            Ok(accept.is_some_and(|accept| accept.starts_with("text/csv")))
-        }
-    }
-}
-
 fn dimensions(by: &str) -> Result<Vec<Dimension>, Problem> {
     let mut found = Vec::new();
     for name in by.split(',') {
@@ -188,7 +177,7 @@ async fn rows(
         Form::Csv => {
             let counts =
                 if query.reads_ledger() { &["receipts"][..] } else { &["receipts", "duplicates"] };
-            csv_row(query.by.iter().map(|one| name_of(*one)).chain(counts.iter().copied()))
+            sheet::head(query.by.iter().map(|one| name_of(*one)).chain(counts.iter().copied()))
         }
     };
     sink.push(&head).await?;
@@ -220,19 +209,18 @@ async fn rows(
 }
 
 fn csv_of(query: &usage::Query, row: &usage::UsageRow) -> Vec<u8> {
-    let text = |dimension: &Dimension| match dimension {
-        Dimension::Brand => row.brand.clone(),
-        Dimension::Day => row.usage_day.map(|day| day.to_string()),
-        Dimension::Week => row.week.map(|day| day.to_string()),
-        Dimension::Month => row.month.map(|day| day.to_string()),
-        Dimension::Predicate => row.predicate.clone(),
-        Dimension::Result => row.result.map(|result| result.to_string()),
-        Dimension::Supplier => row.supplier.clone(),
-        Dimension::Product => row.product.clone(),
+    let field = |dimension: &Dimension| match dimension {
+        Dimension::Brand => Field::text_or_none(row.brand.as_deref()),
+        Dimension::Day => Field::plain_or_none(row.usage_day),
+        Dimension::Week => Field::plain_or_none(row.week),
+        Dimension::Month => Field::plain_or_none(row.month),
+        Dimension::Predicate => Field::text_or_none(row.predicate.as_deref()),
+        Dimension::Result => Field::plain_or_none(row.result),
+        Dimension::Supplier => Field::text_or_none(row.supplier.as_deref()),
+        Dimension::Product => Field::text_or_none(row.product.as_deref()),
     };
-    let mut fields: Vec<String> =
-        query.by.iter().map(|one| text(one).unwrap_or_default()).collect();
-    fields.push(row.receipts.to_string());
-    fields.extend(row.duplicates.map(|count| count.to_string()));
-    csv_row(fields.iter().map(String::as_str))
+    let mut fields: Vec<Field> = query.by.iter().map(field).collect();
+    fields.push(Field::plain(row.receipts));
+    fields.extend(row.duplicates.map(Field::plain));
+    sheet::row(fields)
 }

@@ -1,11 +1,15 @@
 //! Usage on days without a plan: what waits for one, and what nobody will pay for.
 
+use std::collections::HashMap;
+use std::ops::Bound;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use billing::ids::BrandId;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::Api;
@@ -14,14 +18,18 @@ use super::assignments::Of;
 use super::brands::known;
 use super::caller::{Caller, no_brand};
 use super::form::{Because, Day, Reason};
-use super::page::{Body, Path, Query};
+use super::page::{At, Body, Listed, Page, Path, Query};
+use super::place::{Written, written};
 use super::problem::Problem;
 use crate::store::assignments::Refused;
+use crate::store::brands::{self, Brand, Scope};
 use crate::store::{unassigned, waivers};
 
 /// How a brand's receipts are settled: counted = assigned + waived + unassigned.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Coverage {
+    #[schema(example = "brand-acme")]
+    brand: String,
     #[schema(example = "120400")]
     counted: Exact,
     #[schema(example = "120000")]
@@ -34,6 +42,22 @@ pub struct Coverage {
     open: Vec<Stretch>,
     /// What was waived, withdrawn waivers too.
     waivers: Vec<Waiver>,
+}
+
+impl Coverage {
+    /// Of a brand without usage.
+    fn none(brand: &str) -> Self {
+        let zero = || Exact::from(0_i64);
+        Self {
+            brand: brand.to_owned(),
+            counted: zero(),
+            assigned: zero(),
+            waived: zero(),
+            unassigned: zero(),
+            open: Vec::new(),
+            waivers: Vec::new(),
+        }
+    }
 }
 
 /// Usage without a plan.
@@ -88,55 +112,79 @@ impl From<waivers::Record> for Waiver {
     }
 }
 
-/// How a brand's usage is settled: what has a plan, what is waived, and what waits for either.
-#[utoipa::path(get, path = "/v1/unassigned", tag = "assignments", params(Of),
-    responses((status = 200, description = "It", body = Coverage)))]
+/// How the usage of each brand is settled, by brand: what has a plan, what is waived, and what waits for either.
+#[utoipa::path(get, path = "/v1/unassigned", tag = "assignments", params(At, Of),
+    responses((status = 200, description = "A page", body = Page<Coverage>)))]
 pub async fn coverage(
     State(api): State<Api>,
     caller: Caller,
+    at: At,
     Query(of): Query<Of>,
-) -> Result<Json<Coverage>, Problem> {
+) -> Result<Listed<Coverage>, Problem> {
+    let after: Option<String> = at.after()?;
     let mut snapshot = api.read(&caller).await?;
-    let brand = known(&mut snapshot, &caller, &of.brand(&caller)?).await?;
-    let sums = unassigned::coverage(&mut *snapshot, Some(brand.no)).await?.pop();
-    let open = unassigned::unassigned(&mut *snapshot, Some(brand.no)).await?;
-    let waived = waivers::records(&mut *snapshot, Some(brand.no)).await?;
+    let brand_no = of.number(&mut snapshot, &caller).await?;
+    let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let brands = brands::some(&mut *snapshot, brand_no, from, at.rows()).await?;
+    // Only what is on the page is read.
+    let scope = Scope::these(brands.iter().map(|brand| brand.no).collect());
+    let mut settled = settled(&mut snapshot, &scope).await?;
     drop(snapshot);
-    let sum = |of: fn(&unassigned::Coverage) -> i64| Exact::from(sums.as_ref().map_or(0, of));
-    let stretch = |row: unassigned::Unassigned| Stretch {
-        first_day: row.first_day,
-        last_day: row.last_day,
-        receipts: row.receipts.into(),
+    let row = |brand: Brand| {
+        let id = brand.id.as_str();
+        settled.remove(id).unwrap_or_else(|| Coverage::none(id))
     };
-    Ok(Json(Coverage {
-        counted: sum(|sums| sums.counted),
-        assigned: sum(|sums| sums.assigned),
-        waived: sum(|sums| sums.waived),
-        unassigned: sum(|sums| sums.unassigned),
-        open: open.into_iter().map(stretch).collect(),
-        waivers: waived.into_iter().map(Waiver::from).collect(),
-    }))
+    let rows: Vec<Coverage> = brands.into_iter().map(row).collect();
+    Ok(at.page(rows, |row| row.brand.clone(), |row| row))
 }
 
-/// Waivers by day, withdrawn ones too.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Waivers {
-    data: Vec<Waiver>,
+/// How the usage of these brands is settled, by id; brands without any are not there.
+async fn settled(
+    snapshot: &mut PgConnection,
+    scope: &Scope,
+) -> Result<HashMap<String, Coverage>, Problem> {
+    let sums = unassigned::coverage(&mut *snapshot, scope).await?;
+    let open = unassigned::unassigned(&mut *snapshot, scope).await?;
+    let waived = waivers::records(&mut *snapshot, scope).await?;
+    let mut found: HashMap<String, Coverage> = HashMap::new();
+    for row in sums {
+        let of = one(&mut found, &row.brand);
+        of.counted = row.counted.into();
+        of.assigned = row.assigned.into();
+        of.waived = row.waived.into();
+        of.unassigned = row.unassigned.into();
+    }
+    for row in open {
+        let (first_day, last_day) = (row.first_day, row.last_day);
+        let stretch = Stretch { first_day, last_day, receipts: row.receipts.into() };
+        one(&mut found, &row.brand).open.push(stretch);
+    }
+    for row in waived {
+        one(&mut found, &row.brand_id).waivers.push(row.into());
+    }
+    Ok(found)
 }
 
-/// What of a brand's usage nobody will pay for, withdrawn waivers too.
-#[utoipa::path(get, path = "/v1/waivers", tag = "assignments", params(Of),
-    responses((status = 200, description = "All of them", body = Waivers)))]
+fn one<'a>(found: &'a mut HashMap<String, Coverage>, brand: &str) -> &'a mut Coverage {
+    found.entry(brand.to_owned()).or_insert_with(|| Coverage::none(brand))
+}
+
+/// What nobody will pay for, by brand and first day, withdrawn waivers too.
+#[utoipa::path(get, path = "/v1/waivers", tag = "assignments", params(At, Of),
+    responses((status = 200, description = "A page", body = Page<Waiver>)))]
 pub async fn list(
     State(api): State<Api>,
     caller: Caller,
+    at: At,
     Query(of): Query<Of>,
-) -> Result<Json<Waivers>, Problem> {
+) -> Result<Listed<Waiver>, Problem> {
+    let after = at.after()?.map(|Written(place)| place);
     let mut snapshot = api.read(&caller).await?;
-    let brand = known(&mut snapshot, &caller, &of.brand(&caller)?).await?;
-    let rows = waivers::records(&mut *snapshot, Some(brand.no)).await?;
+    let brand_no = of.number(&mut snapshot, &caller).await?;
+    let rows = waivers::page(&mut *snapshot, brand_no, after.as_ref(), at.rows()).await?;
     drop(snapshot);
-    Ok(Json(Waivers { data: rows.into_iter().map(Waiver::from).collect() }))
+    let key = |row: &waivers::Record| written(&row.brand_id, row.from_day, row.waiver_no);
+    Ok(at.page(rows, key, Waiver::from))
 }
 
 /// Usage days that nobody is to pay for.

@@ -238,8 +238,7 @@ async fn meter(
 async fn show_usage(store: &Store) -> anyhow::Result<()> {
     step("usage by brand and predicate\n");
     let query = Query { by: vec![Dimension::Brand, Dimension::Predicate], ..Query::default() };
-    let rows = crate::store::usage::query(&store.pool, &query).await?;
-    usage::listing(&query, &rows).print(Output::Table)
+    usage::print(store, &query, Output::Table).await
 }
 
 async fn show_conservation(store: &Store) -> anyhow::Result<()> {

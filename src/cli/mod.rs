@@ -26,6 +26,7 @@ mod proofs;
 mod receipts;
 mod rejected;
 mod replay;
+mod rows;
 mod serve;
 mod stream;
 mod usage;

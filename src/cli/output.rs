@@ -7,6 +7,8 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::sheet::{self, Field};
+
 /// Stdout, which stays quiet once nobody reads it any more (`… | head`): what a command did is not
 /// undone by that, and its exit code says what it did.
 pub fn stdout() -> Stdout {
@@ -115,14 +117,11 @@ impl Cell {
         }
     }
 
-    /// Spreadsheets run a text that begins like a formula, so such a text is led by an apostrophe.
-    /// Numbers are not touched: a negative amount must stay one.
-    fn guarded(&self) -> String {
+    /// As it stands in CSV. Numbers are not texts: a negative amount must stay one.
+    pub fn field(&self) -> Field {
         match self {
-            Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
-                format!("'{text}")
-            }
-            cell => cell.shown(),
+            Cell::Text(text) => Field::text(text),
+            cell => Field::Plain(cell.shown()),
         }
     }
 
@@ -149,7 +148,7 @@ pub struct Listing {
     pub rows: Vec<Vec<Cell>>,
 }
 
-struct Object<'a>(&'a [&'static str], &'a [Cell]);
+pub struct Object<'a>(pub &'a [&'static str], pub &'a [Cell]);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -187,14 +186,10 @@ impl Listing {
                 writeln!(stdout)?;
             }
             Output::Csv => {
-                let mut writer = csv::WriterBuilder::new()
-                    .terminator(csv::Terminator::CRLF)
-                    .from_writer(&mut stdout);
-                writer.write_record(&self.columns)?;
+                stdout.write_all(&sheet::head(self.columns.iter().copied()))?;
                 for row in &self.rows {
-                    writer.write_record(row.iter().map(Cell::guarded))?;
+                    stdout.write_all(&sheet::row(row.iter().map(Cell::field)))?;
                 }
-                writer.flush()?;
             }
         }
         stdout.flush()?;
@@ -231,9 +226,8 @@ mod tests {
 
     #[test]
     fn formulas_are_disarmed_and_numbers_are_not() {
-        assert_eq!(Cell::from("=HYPERLINK(1)").guarded(), "'=HYPERLINK(1)");
-        assert_eq!(Cell::Decimal("-5.00".to_owned()).guarded(), "-5.00");
-        assert_eq!(Cell::from("acme").guarded(), "acme");
+        let row = [Cell::from("-1e5"), Cell::Decimal("-5.00".to_owned()), Cell::from("acme")];
+        assert_eq!(sheet::row(row.iter().map(Cell::field)), b"'-1e5,-5.00,acme\r\n");
     }
 
     #[test]

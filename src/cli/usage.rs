@@ -3,9 +3,11 @@
 use billing::ids::BrandId;
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
+use futures_util::TryStreamExt as _;
 
 use super::Problem;
-use super::output::{Cell, Listing, Output};
+use super::output::{Cell, Output};
+use super::rows::Rows;
 use crate::store::Store;
 use crate::store::usage::{self, Dimension, Query, UsageRow};
 
@@ -73,28 +75,31 @@ impl Usage {
             super::brands::must_exist(store, brand.as_str()).await?;
         }
         let query = Query { by, brand, from: self.from, until: self.until };
-        let rows = usage::query(&store.pool, &query).await?;
-        listing(&query, &rows).print(output)
+        print(store, &query, output).await
     }
 }
 
-/// The rows under the columns that were asked for.
-pub fn listing(query: &Query, rows: &[UsageRow]) -> Listing {
-    let mut columns: Vec<&str> = query.by.iter().map(|dimension| dimension.column()).collect();
+/// Prints the rows under the columns that were asked for, as the database gives them.
+pub async fn print(store: &Store, query: &Query, output: Output) -> anyhow::Result<()> {
+    let mut columns: Vec<&'static str> =
+        query.by.iter().map(|dimension| dimension.column()).collect();
     columns.push("receipts");
     if !query.reads_ledger() {
         columns.push("duplicates");
     }
-    let mut listing = Listing::new(columns);
-    for row in rows {
-        let mut cells: Vec<Cell> = query.by.iter().map(|dimension| cell(row, *dimension)).collect();
+    let mut printed = Rows::new(columns, output);
+    let mut connection = store.pool.acquire().await?;
+    let mut rows = usage::rows(&mut connection, query);
+    while let Some(row) = rows.try_next().await? {
+        let mut cells: Vec<Cell> =
+            query.by.iter().map(|dimension| cell(&row, *dimension)).collect();
         cells.push(row.receipts.into());
         if !query.reads_ledger() {
             cells.push(row.duplicates.into());
         }
-        listing.row(cells);
+        printed.row(cells)?;
     }
-    listing
+    printed.end()
 }
 
 fn cell(row: &UsageRow, dimension: Dimension) -> Cell {

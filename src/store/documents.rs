@@ -66,6 +66,40 @@ impl Action {
     }
 }
 
+/// What is still to be paid of documents that are owed: the states of [`Balance`], and some together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owed {
+    Unpaid,
+    PartlyPaid,
+    Paid,
+    WrittenOff,
+    /// Unpaid or partly paid.
+    Open,
+    /// Open after the due date.
+    Overdue,
+}
+
+impl Owed {
+    pub const ALL: [Self; 6] =
+        [Self::Unpaid, Self::PartlyPaid, Self::Paid, Self::WrittenOff, Self::Open, Self::Overdue];
+
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Owed::Unpaid => "unpaid",
+            Owed::PartlyPaid => "partly_paid",
+            Owed::Paid => "paid",
+            Owed::WrittenOff => "written_off",
+            Owed::Open => "open",
+            Owed::Overdue => "overdue",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+}
+
 /// Which documents are meant.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -75,6 +109,15 @@ pub struct Filter {
     pub credit_notes: Option<bool>,
     /// Regular invoices of periods that have this day.
     pub day: Option<NaiveDate>,
+    /// Regular invoices of the period with this first day.
+    pub period_start: Option<NaiveDate>,
+    pub currency: Option<String>,
+    /// First issue date.
+    pub issued_from: Option<NaiveDate>,
+    /// The day after the last issue date.
+    pub issued_until: Option<NaiveDate>,
+    /// What is owed and stands so, today being the day.
+    pub owed: Option<(Owed, NaiveDate)>,
     /// This document: its number, or `document_no` for one without.
     pub name: Option<String>,
     /// Older ones than this.
@@ -164,43 +207,69 @@ impl Listed {
     }
 }
 
+/// Sums are made of a document's payments and credit notes only where what is owed is asked for. Pages are read
+/// from the newest down, so a filter that few documents pass reads on until it has found enough.
+const LIST: &str = "select d.document_no, d.brand_no, b.brand_id, d.kind, d.cause, d.number, d.state, \
+        d.is_delivered, p.period_start, p.period_end, d.currency, d.issue_date, d.due_date, \
+        d.net_total, d.tax_total, d.total, d.finalized_at, d.finalized_by, \
+        s.credits, s.payments, s.is_written_off, \
+        exists (select from document_line l join document_event e \
+            on e.document_no = l.credits_document and e.kind = 'cancelled' \
+            where l.document_no = d.document_no) as credits_cancelled \
+     from document_now d join brand b using (brand_no) \
+     left join document_period p on p.document_no = d.document_no and p.is_regular \
+     cross join lateral (select \
+        array(select c.total from (select distinct l.document_no from document_line l \
+                where l.credits_document = d.document_no) n join document c using (document_no) \
+            where not exists (select from document_event e where e.document_no = n.document_no \
+                and e.kind in ('voided', 'cancelled'))) as credits, \
+        array(select amount from payment y where y.document_no = d.document_no) as payments, \
+        exists (select from document_event e where e.document_no = d.document_no \
+            and e.kind = 'written_off') as is_written_off) s \
+     where ($1::int is null or d.brand_no = $1) and ($2::text is null or d.state = $2) \
+        and ($3::bool is null or (d.kind = 'credit_note') = $3) \
+        and ($4::date is null or (p.period_start <= $4 and $4 < p.period_end)) \
+        and ($5::text is null or coalesce(d.number, d.document_no::text) = $5) \
+        and ($6::bigint is null or d.document_no < $6) \
+        and ($8::date is null or p.period_start = $8) and ($9::text is null or d.currency = $9) \
+        and ($10::date is null or d.issue_date >= $10) \
+        and ($11::date is null or d.issue_date < $11) \
+        and ($12::text is null or ( \
+            d.state = 'finalized' and d.kind <> 'credit_note' and exists (select from ( \
+                select d.total - paid - credited as due, paid from \
+                    (select coalesce(sum(amount), 0) as paid from unnest(s.payments) y (amount)) y, \
+                    (select coalesce(sum(amount), 0) as credited from unnest(s.credits) c (amount)) c \
+                ) m where case $12 \
+                    when 'paid' then m.due <= 0 \
+                    when 'written_off' then m.due > 0 and s.is_written_off \
+                    else m.due > 0 and not s.is_written_off and case $12 \
+                        when 'unpaid' then m.paid <= 0 \
+                        when 'partly_paid' then m.paid > 0 \
+                        when 'overdue' then d.due_date < $13::date \
+                        else true end end))) \
+     order by d.document_no desc limit $7";
+
 /// The documents that `filter` names, newest first.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<Listed>, Error> {
-    Ok(sqlx::query_as(
-        "select d.document_no, d.brand_no, b.brand_id, d.kind, d.cause, d.number, d.state, \
-            d.is_delivered, p.period_start, p.period_end, d.currency, d.issue_date, d.due_date, \
-            d.net_total, d.tax_total, d.total, d.finalized_at, d.finalized_by, \
-            array(select c.total from (select distinct l.document_no from document_line l \
-                    where l.credits_document = d.document_no) n join document c using (document_no) \
-                where not exists (select from document_event e where e.document_no = n.document_no \
-                    and e.kind in ('voided', 'cancelled'))) as credits, \
-            array(select amount from payment y where y.document_no = d.document_no) as payments, \
-            exists (select from document_event e where e.document_no = d.document_no \
-                and e.kind = 'written_off') as is_written_off, \
-            exists (select from document_line l join document_event e \
-                on e.document_no = l.credits_document and e.kind = 'cancelled' \
-                where l.document_no = d.document_no) as credits_cancelled \
-         from document_now d join brand b using (brand_no) \
-         left join document_period p on p.document_no = d.document_no and p.is_regular \
-         where ($1::int is null or d.brand_no = $1) and ($2::text is null or d.state = $2) \
-            and ($3::bool is null or (d.kind = 'credit_note') = $3) \
-            and ($4::date is null or (p.period_start <= $4 and $4 < p.period_end)) \
-            and ($5::text is null or coalesce(d.number, d.document_no::text) = $5) \
-            and ($6::bigint is null or d.document_no < $6) \
-         order by d.document_no desc limit $7",
-    )
-    .bind(filter.brand_no)
-    .bind(&filter.state)
-    .bind(filter.credit_notes)
-    .bind(filter.day)
-    .bind(&filter.name)
-    .bind(filter.before)
-    .bind(filter.limit)
-    .fetch_all(executor)
-    .await?)
+    Ok(sqlx::query_as(LIST)
+        .bind(filter.brand_no)
+        .bind(&filter.state)
+        .bind(filter.credit_notes)
+        .bind(filter.day)
+        .bind(&filter.name)
+        .bind(filter.before)
+        .bind(filter.limit)
+        .bind(filter.period_start)
+        .bind(&filter.currency)
+        .bind(filter.issued_from)
+        .bind(filter.issued_until)
+        .bind(filter.owed.map(|(owed, _)| owed.as_str()))
+        .bind(filter.owed.map(|(_, today)| today))
+        .fetch_all(executor)
+        .await?)
 }
 
 /// The document of this name: its number, or the number of its row if it has none.

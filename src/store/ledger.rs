@@ -143,39 +143,6 @@ pub fn all_behind_document(
     .map_err(Error::from)
 }
 
-/// A document whose evidence has an entry.
-#[derive(Clone, Debug, FromRow)]
-pub struct OnDocument {
-    pub entry: i64,
-    pub document_no: i64,
-    pub number: Option<String>,
-    /// `finalized`, `voided` or `cancelled`.
-    pub state: String,
-    pub period_start: NaiveDate,
-    pub period_end: NaiveDate,
-}
-
-/// The documents whose evidence has one of `entries`, by entry, newest first.
-///
-/// # Errors
-/// If the database is away.
-pub async fn on_documents(
-    executor: impl PgExecutor<'_>,
-    entries: &[i64],
-) -> Result<Vec<OnDocument>, Error> {
-    Ok(sqlx::query_as(
-        "select l.entry, d.document_no, d.number, d.state, p.period_start, p.period_end \
-         from ledger l join document_period p on p.brand_no = l.brand_no \
-            and p.period_start <= l.usage_day and l.usage_day < p.period_end \
-            and p.after < l.entry and l.entry <= p.cutoff \
-         join document_now d using (document_no) \
-         where l.entry = any($1) order by l.entry, d.document_no desc",
-    )
-    .bind(entries)
-    .fetch_all(executor)
-    .await?)
-}
-
 /// A later sight of a receipt that was counted.
 #[derive(Clone, Debug, FromRow)]
 pub struct Sighting {

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool};
 
 use super::assignments::Held;
+use super::brands::{Place, Scope};
 use super::{Error, change};
 
 /// A waiver, with its withdrawal if it was withdrawn.
@@ -29,21 +30,58 @@ impl Record {
     }
 }
 
-/// All waivers, of one brand or of all, withdrawn ones too; by brand and day.
+/// The waivers of all brands, or of some, withdrawn ones too; by brand and day.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn records(
     executor: impl PgExecutor<'_>,
-    brand_no: Option<i32>,
+    scope: impl Into<Scope>,
 ) -> Result<Vec<Record>, Error> {
     Ok(sqlx::query_as(
         "select w.waiver_no, b.brand_id, w.from_day, w.until_day, w.because, w.made_at, w.made_by, \
             d.made_at as withdrawn_at, d.made_by as withdrawn_by, d.because as withdrawn_because \
          from waiver w join brand b using (brand_no) left join waiver_withdrawal d using (waiver_no) \
-         where $1::int is null or w.brand_no = $1 order by b.brand_id, w.from_day, w.waiver_no",
+         where $1::int[] is null or w.brand_no = any($1) \
+         order by b.brand_id, w.from_day, w.waiver_no",
+    )
+    .bind(scope.into().numbers())
+    .fetch_all(executor)
+    .await?)
+}
+
+/// At most `limit` waivers of all brands or of one, withdrawn ones too, by the bytes of the brand's id, day and
+/// number, after a place.
+///
+/// # Errors
+/// If the database is away.
+pub async fn page(
+    executor: impl PgExecutor<'_>,
+    brand_no: Option<i32>,
+    after: Option<&Place>,
+    limit: i64,
+) -> Result<Vec<Record>, Error> {
+    // Each brand that is looked at has a row, and only the first may have none left: so many fill a page.
+    Ok(sqlx::query_as(
+        "with these as materialized ( \
+            select b.brand_no, b.brand_id from brand b \
+            where ($1::int is null or b.brand_no = $1) \
+                and ($2::text is null or b.brand_id collate \"C\" >= $2) \
+                and exists (select from waiver a where a.brand_no = b.brand_no) \
+            order by b.brand_id collate \"C\" limit $5 + 1) \
+         select a.waiver_no, b.brand_id, a.from_day, a.until_day, a.because, a.made_at, \
+            a.made_by, d.made_at as withdrawn_at, d.made_by as withdrawn_by, \
+            d.because as withdrawn_because from these b \
+         join waiver a using (brand_no) left join waiver_withdrawal d using (waiver_no) \
+         where $2::text is null \
+            or (b.brand_id collate \"C\", a.from_day, a.waiver_no) > ($2, $3::date, $4::bigint) \
+         order by b.brand_id collate \"C\", a.from_day, a.waiver_no limit $5",
     )
     .bind(brand_no)
+    .bind(after.map(|place| &place.brand))
+    .bind(after.map(|place| place.day))
+    .bind(after.map(|place| place.no))
+    .bind(limit)
     .fetch_all(executor)
     .await?)
 }

@@ -2,6 +2,7 @@
 
 pub mod client;
 mod issuer;
+mod lists;
 mod master;
 mod matrix;
 mod mending;

@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 /// What each module may use of this crate. Everything else is refused.
 const ARROWS: &[(&str, &[&str])] = &[
     ("actors", &["failpoint", "store", "telemetry"]),
-    ("api", &["store", "telemetry"]),
+    ("api", &["sheet", "store", "telemetry"]),
     ("bus", &["actors", "failpoint", "store", "telemetry"]),
-    ("cli", &["api", "bus", "config", "engine", "local", "store", "telemetry", "workload"]),
+    (
+        "cli",
+        &["api", "bus", "config", "engine", "local", "sheet", "store", "telemetry", "workload"],
+    ),
     ("config", &[]),
     ("engine", &["actors", "api", "bus", "config", "store", "telemetry"]),
     ("failpoint", &[]),
     ("local", &[]),
+    ("sheet", &[]),
     ("store", &[]),
     ("telemetry", &["store"]),
     ("workload", &[]),

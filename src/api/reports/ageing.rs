@@ -81,14 +81,14 @@ fn aged(row: reports::Ageing) -> Result<Aged, Problem> {
     for band in bands {
         total = total.plus(band?).map_err(|error| Problem::internal(&error))?;
     }
-    let exact = |amount| money(amount).map(|money| Exact::from(money.amount()));
+    let exact = |amount| money(amount).map(Exact::from);
     Ok(Aged {
         current: exact(row.current)?,
         days_1_30: exact(row.days_1_30)?,
         days_31_60: exact(row.days_31_60)?,
         days_61_90: exact(row.days_61_90)?,
         days_over_90: exact(row.days_over_90)?,
-        total: total.amount().into(),
+        total: total.into(),
         documents: row.documents,
         owed_to_buyers: exact(row.owed_to_buyers)?,
         currency: row.currency,

@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::form::Day;
 use super::page::Query;
 use super::problem::Problem;
-use crate::store::{due, reports};
+use crate::store::reports;
 
 /// Which documents are summed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -73,12 +73,12 @@ pub async fn tax_summary(
     drop(snapshot);
     let row = |sum: reports::TaxSum| TaxSum {
         country: sum.country,
-        currency: sum.currency,
         category: sum.category,
         rate_percent: sum.rate_percent.into(),
         documents: sum.documents,
-        taxable: sum.taxable.into(),
-        tax: sum.tax.into(),
+        taxable: Exact::money(sum.taxable, &sum.currency),
+        tax: Exact::money(sum.tax, &sum.currency),
+        currency: sum.currency,
     };
     Ok(Json(TaxSummary { data: sums.into_iter().map(row).collect() }))
 }
@@ -118,9 +118,7 @@ async fn asked(
     wanted: AsOf,
 ) -> Result<(NaiveDate, Option<i32>), Problem> {
     let now = Utc::now();
-    let zone = due::issuer_at(&api.config().terms.issuers, now).map(|issuer| issuer.zone);
-    let today = zone.map_or(now.date_naive(), |zone| billing::usage::usage_day(now, zone));
-    let day = wanted.as_of.map_or(today, |day| day.0);
+    let day = wanted.as_of.map_or_else(|| api.today(now), |day| day.0);
     // Nowhere is the day further than that.
     if day > (now + TimeDelta::hours(14)).date_naive() {
         return Err(Problem::query("as_of lies in the future"));

@@ -10,14 +10,15 @@ use sqlx::PgTransaction;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::Api;
+use super::super::accept::wants_csv;
 use super::super::amount::Exact;
 use super::super::caller::Caller;
 use super::super::form::Day;
 use super::super::page::Query;
 use super::super::problem::Problem;
-use super::super::stream::{self, Gone, Sink, Source, csv_row};
-use super::super::usage::wants_csv;
+use super::super::stream::{self, Gone, Sink, Source};
 use super::days;
+use crate::sheet::{self, Field};
 use crate::store::Error;
 use crate::store::reports::{self, Registered};
 
@@ -31,7 +32,7 @@ pub struct Wanted {
     /// The day after the last issue date.
     #[param(example = "2026-10-01")]
     until: Option<Day>,
-    /// `json` or `csv`; `Accept: text/csv` says the same.
+    /// `json` or `csv`; `Accept` says the same with its qualities.
     #[param(example = "json")]
     format: Option<String>,
 }
@@ -107,10 +108,10 @@ impl From<Registered> for RegisterRow {
             due_date: row.due_date,
             period_start: row.period_start,
             period_end: row.period_end,
+            net_total: Exact::money(row.net_total, &row.currency),
+            tax_total: Exact::money(row.tax_total, &row.currency),
+            total: Exact::money(row.total, &row.currency),
             currency: row.currency,
-            net_total: row.net_total.into(),
-            tax_total: row.tax_total.into(),
-            total: row.total.into(),
         }
     }
 }
@@ -168,7 +169,7 @@ async fn rows(
     sink: &mut Sink,
     is_csv: bool,
 ) -> Result<Result<(), Error>, Gone> {
-    let head = if is_csv { csv_row(COLUMNS) } else { b"{\"data\":[".to_vec() };
+    let head = if is_csv { sheet::head(COLUMNS) } else { b"{\"data\":[".to_vec() };
     sink.push(&head).await?;
     let mut rows = reports::register(snapshot, days);
     let mut is_first = true;
@@ -194,27 +195,26 @@ async fn rows(
 }
 
 fn csv_of(row: &Registered) -> Vec<u8> {
-    let day = |day: Option<NaiveDate>| day.map(|day| day.to_string()).unwrap_or_default();
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let fields: [String; COLUMNS.len()] = [
-        row.document_no.to_string(),
-        text(&row.number),
-        row.kind.clone(),
-        row.cause.clone(),
-        row.state.clone(),
-        row.brand_id.clone(),
-        text(&row.legal_name),
-        text(&row.country),
-        text(&row.vat_id),
-        row.issue_date.to_string(),
-        row.tax_point.to_string(),
-        day(row.due_date),
-        day(row.period_start),
-        day(row.period_end),
-        row.currency.clone(),
-        row.net_total.to_string(),
-        row.tax_total.to_string(),
-        row.total.to_string(),
+    let money = |amount| Field::plain(Exact::money(amount, &row.currency));
+    let fields: [Field; COLUMNS.len()] = [
+        Field::plain(row.document_no),
+        Field::text_or_none(row.number.as_deref()),
+        Field::plain(&row.kind),
+        Field::plain(&row.cause),
+        Field::plain(&row.state),
+        Field::text(&row.brand_id),
+        Field::text_or_none(row.legal_name.as_deref()),
+        Field::text_or_none(row.country.as_deref()),
+        Field::text_or_none(row.vat_id.as_deref()),
+        Field::plain(row.issue_date),
+        Field::plain(row.tax_point),
+        Field::plain_or_none(row.due_date),
+        Field::plain_or_none(row.period_start),
+        Field::plain_or_none(row.period_end),
+        Field::plain(&row.currency),
+        money(row.net_total),
+        money(row.tax_total),
+        money(row.total),
     ];
-    csv_row(fields.iter().map(String::as_str))
+    sheet::row(fields)
 }

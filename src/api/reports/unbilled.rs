@@ -83,16 +83,16 @@ pub async fn unbilled(
         data.push(Unbilled {
             brand: row.brand,
             currency: currency.code().to_owned(),
-            ended: row.ended.amount().into(),
-            late: row.late.amount().into(),
-            running: row.running.amount().into(),
-            total: total.amount().into(),
+            ended: row.ended.into(),
+            late: row.late.into(),
+            running: row.running.into(),
+            total: total.into(),
             unpriced_receipts: row.unpriced.into(),
         });
     }
     let sum = |(currency, total): (&str, Money)| UnbilledSum {
         currency: currency.to_owned(),
-        total: total.amount().into(),
+        total: total.into(),
     };
     let totals = sums.into_iter().map(sum).collect();
     Ok(Json(UnbilledRevenue { as_of, data, totals }))

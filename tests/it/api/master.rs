@@ -250,7 +250,7 @@ async fn usage_without_an_assignment_is_waived() {
     let waived = waive("2026-01-01", "2026-03-01").await.is(201);
     assert_eq!((&waived["waiver_no"], &waived["made_by"]), (&json!(1), &name(&finance).await));
     assert_eq!(waive("2026-01-01", "2026-02-01").await.fault(), "waived");
-    let coverage = finance.get("/v1/unassigned?brand=acme").await.ok();
+    let coverage = &finance.get("/v1/unassigned?brand=acme").await.ok()["data"][0];
     assert_eq!((&coverage["waived"], &coverage["assigned"]), (&json!("1"), &json!("1")));
     let own = desk.client("finance_read", Some("acme"));
     assert_eq!(own.get("/v1/waivers").await.ok()["data"][0]["because"], "the pilot");
@@ -260,7 +260,7 @@ async fn usage_without_an_assignment_is_waived() {
     assert!(withdrawn["withdrawn_at"].is_string());
     assert_eq!(finance.post("/v1/waivers/1/withdraw", because.clone()).await.problem(), "refused");
     assert_eq!(finance.post("/v1/waivers/9/withdraw", because).await.problem(), "not-found");
-    assert_eq!(finance.get("/v1/unassigned?brand=acme").await.ok()["unassigned"], "1");
+    assert_eq!(finance.get("/v1/unassigned?brand=acme").await.ok()["data"][0]["unassigned"], "1");
     assert_eq!(last(&desk, "waiver").await["after"]["because"], "the pilot");
     let noted = last(&desk, "waiver_withdrawal").await;
     assert_eq!(
@@ -307,7 +307,7 @@ async fn plans_are_tried_applied_shown_and_withdrawn() {
     assert_eq!(terms["charges"][0]["predicate"], "CERT_VALID@V1");
     assert_eq!(
         terms["charges"][0]["tiers"][1],
-        json!({"up_to": null, "unit_price": "0.02", "flat_fee": "1"})
+        json!({"up_to": null, "unit_price": "0.02", "flat_fee": "1.00"})
     );
     assert_eq!(terms["discounts"][0], json!({"name": "Partner", "percent": "10", "amount": null}));
     for missing in ["/v1/plans/none", "/v1/plans/a%00b", "/v1/plans/certificates/versions/9"] {

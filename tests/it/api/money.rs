@@ -9,7 +9,7 @@ use super::client::{Answer, Client};
 use crate::documents::{APRIL, ISSUER, MARCH, PROFILE, Till, done};
 
 /// The terms of the issuer that the command line has.
-fn terms() -> Terms {
+pub(super) fn terms() -> Terms {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     std::fs::write(&file, ISSUER).unwrap();
