@@ -256,13 +256,7 @@ pub async fn seen(
     caller: &Caller,
     name: &str,
 ) -> Result<documents::Listed, Problem> {
-    let filter = Filter {
-        brand_no: caller.brand_no(),
-        name: Some(name.to_owned()),
-        limit: 1,
-        ..Filter::default()
-    };
-    let found = documents::list(snapshot, &filter).await?.pop();
+    let found = documents::find(snapshot, name, caller.brand_no()).await?;
     found.ok_or_else(|| no_document(name))
 }
 

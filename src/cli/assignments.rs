@@ -274,8 +274,7 @@ async fn list(store: &Store, brand: Option<i32>, output: Output) -> anyhow::Resu
         "made_at",
         "made_by",
     ]);
-    let mut snapshot =
-        store.pool.begin_with("begin isolation level repeatable read read only").await?;
+    let mut snapshot = store.snapshot().await?;
     let catalog = catalog::read(&mut *snapshot).await?;
     let timelines = assignments::timelines(&mut snapshot, &catalog, brand).await?;
     for one in assignments::records(&mut *snapshot, brand).await? {

@@ -62,7 +62,7 @@ impl Invoices {
 
 /// The document that is called so.
 pub async fn known(store: &Store, name: &str) -> anyhow::Result<Listed> {
-    let found = documents::find(&store.pool, name).await?;
+    let found = documents::find(&store.pool, name, None).await?;
     found.ok_or_else(|| {
         let text = format!("there is no document {name}; see `prooftally invoices list`");
         Problem::NotFound(text).into()

@@ -166,8 +166,7 @@ async fn due(
 ) -> anyhow::Result<Candidate> {
     let brand = brands::known(store, brand).await?;
     let terms = billing_terms(config);
-    let mut snapshot =
-        store.pool.begin_with("begin isolation level repeatable read read only").await?;
+    let mut snapshot = store.snapshot().await?;
     let found = drafts::find(&mut snapshot, &terms, &brand, Named::Day(day), Utc::now()).await?;
     snapshot.rollback().await?;
     found.ok_or_else(|| not_due(&brand.id, day))

@@ -93,8 +93,7 @@ impl Preview {
             None => brands::all(&store.pool).await?,
         };
         let candidate = candidate::Candidate::read(self.diff, self.plan_file.as_deref())?;
-        let mut snapshot =
-            store.pool.begin_with("begin isolation level repeatable read read only").await?;
+        let mut snapshot = store.snapshot().await?;
         let one = match brands.as_slice() {
             [brand] => Some(brand.no),
             _ => None,

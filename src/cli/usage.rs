@@ -88,8 +88,8 @@ pub async fn print(store: &Store, query: &Query, output: Output) -> anyhow::Resu
         columns.push("duplicates");
     }
     let mut printed = Rows::new(columns, output);
-    let mut connection = store.pool.acquire().await?;
-    let mut rows = usage::rows(&mut connection, query);
+    let mut snapshot = store.snapshot().await?;
+    let mut rows = usage::rows(&mut snapshot, query);
     while let Some(row) = rows.try_next().await? {
         let mut cells: Vec<Cell> =
             query.by.iter().map(|dimension| cell(&row, *dimension)).collect();

@@ -54,8 +54,7 @@ async fn look_at(
     now: DateTime<Utc>,
     issues: Option<Issues<'_>>,
 ) -> Result<Vec<Looked>, Error> {
-    let mut snapshot =
-        store.pool.begin_with("begin isolation level repeatable read read only").await?;
+    let mut snapshot = store.snapshot().await?;
     let found = look_in(&mut snapshot, terms, brand_no, now, issues).await?;
     snapshot.rollback().await?;
     Ok(found)

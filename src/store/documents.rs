@@ -6,7 +6,7 @@ use billing::money::Money;
 use billing::payment::{self, Balance};
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use sqlx::{FromRow, PgExecutor};
+use sqlx::{AssertSqlSafe, FromRow, PgExecutor};
 
 use super::Error;
 use super::issue::Refused;
@@ -118,8 +118,6 @@ pub struct Filter {
     pub issued_until: Option<NaiveDate>,
     /// What is owed and stands so, today being the day.
     pub owed: Option<(Owed, NaiveDate)>,
-    /// This document: its number, or `document_no` for one without.
-    pub name: Option<String>,
     /// Older ones than this.
     pub before: Option<i64>,
     /// At most so many.
@@ -207,9 +205,9 @@ impl Listed {
     }
 }
 
-/// Sums are made of a document's payments and credit notes only where what is owed is asked for. Pages are read
-/// from the newest down, so a filter that few documents pass reads on until it has found enough.
-const LIST: &str = "select d.document_no, d.brand_no, b.brand_id, d.kind, d.cause, d.number, d.state, \
+/// What is listed of a document `d`. Sums are made of its payments and credit notes only where what is owed is asked
+/// for.
+const LISTED: &str = "select d.document_no, d.brand_no, b.brand_id, d.kind, d.cause, d.number, d.state, \
         d.is_delivered, p.period_start, p.period_end, d.currency, d.issue_date, d.due_date, \
         d.net_total, d.tax_total, d.total, d.finalized_at, d.finalized_by, \
         s.credits, s.payments, s.is_written_off, \
@@ -225,41 +223,46 @@ const LIST: &str = "select d.document_no, d.brand_no, b.brand_id, d.kind, d.caus
                 and e.kind in ('voided', 'cancelled'))) as credits, \
         array(select amount from payment y where y.document_no = d.document_no) as payments, \
         exists (select from document_event e where e.document_no = d.document_no \
-            and e.kind = 'written_off') as is_written_off) s \
-     where ($1::int is null or d.brand_no = $1) and ($2::text is null or d.state = $2) \
+            and e.kind = 'written_off') as is_written_off) s";
+
+/// Pages are read from the newest down, so a filter that few documents pass reads on until it has found enough.
+const FILTER: &str = "($1::int is null or d.brand_no = $1) and ($2::text is null or d.state = $2) \
         and ($3::bool is null or (d.kind = 'credit_note') = $3) \
         and ($4::date is null or (p.period_start <= $4 and $4 < p.period_end)) \
-        and ($5::text is null or coalesce(d.number, d.document_no::text) = $5) \
-        and ($6::bigint is null or d.document_no < $6) \
-        and ($8::date is null or p.period_start = $8) and ($9::text is null or d.currency = $9) \
-        and ($10::date is null or d.issue_date >= $10) \
-        and ($11::date is null or d.issue_date < $11) \
-        and ($12::text is null or ( \
+        and ($5::bigint is null or d.document_no < $5) \
+        and ($7::date is null or p.period_start = $7) and ($8::text is null or d.currency = $8) \
+        and ($9::date is null or d.issue_date >= $9) \
+        and ($10::date is null or d.issue_date < $10) \
+        and ($11::text is null or ( \
             d.state = 'finalized' and d.kind <> 'credit_note' and exists (select from ( \
                 select d.total - paid - credited as due, paid from \
                     (select coalesce(sum(amount), 0) as paid from unnest(s.payments) y (amount)) y, \
                     (select coalesce(sum(amount), 0) as credited from unnest(s.credits) c (amount)) c \
-                ) m where case $12 \
+                ) m where case $11 \
                     when 'paid' then m.due <= 0 \
                     when 'written_off' then m.due > 0 and s.is_written_off \
-                    else m.due > 0 and not s.is_written_off and case $12 \
+                    else m.due > 0 and not s.is_written_off and case $11 \
                         when 'unpaid' then m.paid <= 0 \
                         when 'partly_paid' then m.paid > 0 \
-                        when 'overdue' then d.due_date < $13::date \
+                        when 'overdue' then d.due_date < $12::date \
                         else true end end))) \
-     order by d.document_no desc limit $7";
+     order by d.document_no desc limit $6";
+
+/// The row of the document that is called $1: two look-ups by an index, however many documents there are.
+pub(super) const NAMED: &str = "(select document_no from document where number = $1 \
+    union all select document_no from document where number is null \
+        and document_no = case when $1 ~ '^[1-9][0-9]{0,17}$' then $1::bigint end)";
 
 /// The documents that `filter` names, newest first.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<Listed>, Error> {
-    Ok(sqlx::query_as(LIST)
+    Ok(sqlx::query_as(AssertSqlSafe(format!("{LISTED} where {FILTER}")))
         .bind(filter.brand_no)
         .bind(&filter.state)
         .bind(filter.credit_notes)
         .bind(filter.day)
-        .bind(&filter.name)
         .bind(filter.before)
         .bind(filter.limit)
         .bind(filter.period_start)
@@ -272,13 +275,22 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<
         .await?)
 }
 
-/// The document of this name: its number, or the number of its row if it has none.
+/// The document of this name: its number, or the number of its row if it has none. Of one brand, if it is said.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn find(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<Listed>, Error> {
-    let filter = Filter { name: Some(name.to_owned()), limit: 1, ..Filter::default() };
-    Ok(list(executor, &filter).await?.pop())
+pub async fn find(
+    executor: impl PgExecutor<'_>,
+    name: &str,
+    brand_no: Option<i32>,
+) -> Result<Option<Listed>, Error> {
+    let statement =
+        format!("{LISTED} where d.document_no = {NAMED} and ($2::int is null or d.brand_no = $2)");
+    Ok(sqlx::query_as(AssertSqlSafe(statement))
+        .bind(name)
+        .bind(brand_no)
+        .fetch_optional(executor)
+        .await?)
 }
 
 /// The canonical bytes of a document.

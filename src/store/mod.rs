@@ -69,7 +69,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, PgTransaction};
 
 /// The migrations of this build.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -216,6 +216,14 @@ impl Store {
             })
             .connect_lazy_with(options.clone());
         Ok(Self { pool, options, commit_timeout: config.commit_timeout })
+    }
+
+    /// A read-only snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the database is away.
+    pub async fn snapshot(&self) -> Result<PgTransaction<'static>, Error> {
+        Ok(self.pool.begin_with("begin isolation level repeatable read read only").await?)
     }
 
     /// A connection of its own.

@@ -13,10 +13,11 @@ use billing::document::{self, Document};
 use billing::hash::Hash;
 use billing::period::Period;
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 
 use super::brands::{self, Brand};
 use super::catalog::{self, Catalog};
+use super::documents::NAMED;
 use super::evidence::{self, Wanted};
 use super::{Error, distinct};
 
@@ -337,9 +338,9 @@ async fn brands_with_documents(
 
 /// The row and the brand of a document.
 async fn find(snapshot: &mut PgConnection, name: &str) -> Result<Option<(i64, i32)>, Error> {
-    Ok(sqlx::query_as(
-        "select document_no, brand_no from document where coalesce(number, document_no::text) = $1",
-    )
+    Ok(sqlx::query_as(AssertSqlSafe(format!(
+        "select document_no, brand_no from document where document_no = {NAMED}"
+    )))
     .bind(name)
     .fetch_optional(snapshot)
     .await?)

@@ -163,7 +163,7 @@ fn check_sum(of: &Listed, money: Money, overpaid: bool) -> Result<(), Refused> {
 /// The document as it stands while its brand is locked.
 async fn locked(connection: &mut PgConnection, document: &Listed) -> Result<Listed, Refused> {
     lock_one(connection, document.brand_no).await?;
-    let found = documents::find(&mut *connection, &document.name()).await?;
+    let found = documents::find(&mut *connection, &document.name(), None).await?;
     found.ok_or_else(|| Error::Corrupt(format!("document {} is gone", document.name())).into())
 }
 
