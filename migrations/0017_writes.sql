@@ -27,16 +27,17 @@ language sql immutable strict parallel safe set search_path = pg_catalog as $$
     end
 $$;
 
--- That more than the total is paid with it, on purpose. Payments that were recorded before this column do not
+-- That more than is owed is paid with it, on purpose. Payments that were recorded before this column do not
 -- say so, and stay as they are. An engine before this one records no such payment on this schema.
 alter table payment add column is_overpaid boolean not null default false;
 
 -- A payment is of a document that is paid, of a day on which it can have been paid, and leaves a sum between
--- nothing and the total, unless it says that more is meant.
+-- nothing and what is owed, which is the total less what was credited, unless it says that more is meant.
 create function payment_holds() returns trigger
 language plpgsql security definer set search_path = pg_catalog, public as $$
 declare
     of_document record;
+    owed numeric;
     paid numeric;
 begin
     -- Two that come at once wait for each other here.
@@ -66,9 +67,14 @@ begin
         raise exception '% of document % would be paid back, and % was paid', -new.amount,
             new.document_no, paid - new.amount using errcode = 'check_violation';
     end if;
-    if new.amount > 0 and paid > of_document.total and not new.is_overpaid then
-        raise exception '% of document % would be paid, and its total is %', paid, new.document_no,
-            of_document.total using errcode = 'check_violation';
+    -- The note that cancels the document is one of these, so that nothing is owed then.
+    select of_document.total - coalesce(sum(c.total), 0) into owed
+        from (select distinct l.document_no from document_line l
+            where l.credits_document = new.document_no) n
+        join document_now c using (document_no) where c.state = 'finalized';
+    if new.amount > 0 and paid > owed and not new.is_overpaid then
+        raise exception '% of document % would be paid, and % is owed', paid, new.document_no, owed
+            using errcode = 'check_violation';
     end if;
     return new;
 end

@@ -17,7 +17,7 @@ use crate::store::idempotency::{self, Answer, Known};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Longer answers are not kept; those of POSTs are short.
+/// Longer answers are given and not kept; nearly all of POSTs are short.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// What belongs to an answer and is kept with it. All others are of the request or of its way.
 const HEADERS: [HeaderName; 4] =
@@ -85,7 +85,7 @@ async fn answer(
         }
         Known::Answered { status, answer: Some(answer) } => return Ok(again(status, answer)),
         Known::Answered { answer: None, .. } => {
-            let detail = "it was done; its answer held a secret and was shown once";
+            let detail = "it was done; its answer held a secret, or was too long to be kept, and was given once";
             return Err(Problem::new(Kind::IdempotencyAnswerNotKept, detail));
         }
     };
@@ -115,8 +115,10 @@ async fn keep(api: &Api, attempt: &Attempt, response: Response) -> Result<Respon
     let status = response.status().as_u16();
     let is_secret = response.extensions().get::<Secret>().is_some();
     let (parts, body) = response.into_parts();
-    let bytes = to_bytes(body, ANSWER_BYTES_MAX).await.unwrap_or_default();
-    let kept = (!is_secret).then(|| Answer { headers: kept(&parts.headers), body: bytes.to_vec() });
+    // It is in memory already: what is streamed are answers to GET.
+    let bytes = to_bytes(body, usize::MAX).await.map_err(|error| Problem::internal(&error))?;
+    let is_kept = !is_secret && bytes.len() <= ANSWER_BYTES_MAX;
+    let kept = is_kept.then(|| Answer { headers: kept(&parts.headers), body: bytes.to_vec() });
     // It is done, whether or not that can be noted now.
     if let Err(error) = idempotency::keep(pool, attempt, status, kept.as_ref()).await {
         tracing::warn!(%error, "an answer was not kept under its Idempotency-Key");

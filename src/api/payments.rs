@@ -78,7 +78,7 @@ pub struct NewPayment {
     /// The bank's: a payment of the same reference is recorded once.
     #[schema(example = "2026-10-14/4711")]
     reference: Reference,
-    /// Said on purpose where more than the invoice's total is paid with it; it is refused otherwise.
+    /// Said on purpose where more than is still owed of the invoice is paid with it; it is refused otherwise.
     #[serde(default)]
     #[schema(example = false)]
     overpaid: bool,

@@ -46,8 +46,10 @@ pub async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, Error> {
     .execute(&mut *transaction)
     .await?;
     let Ok(attempt) = ATTEMPT.try_with(Clone::clone) else { return Ok(transaction) };
+    // A run makes changes for as long as it goes on, and its try is abandoned only when none has come for long.
     let noted = sqlx::query(
-        "update idempotency_key set done_at = coalesce(done_at, now()) where attempt = $1::uuid",
+        "update idempotency_key set done_at = coalesce(done_at, now()), began_at = now() \
+         where attempt = $1::uuid",
     )
     .bind(&attempt.0)
     .execute(&mut *transaction)

@@ -15,7 +15,8 @@ use super::change::Attempt;
 
 /// Older ones are forgotten.
 const KEPT: &str = "30 days";
-/// A try that has not answered for so long never will: its process is gone, or could not note the answer.
+/// A try that has neither answered nor begun a change for so long never will: its process is gone, or could not
+/// note the answer.
 const ABANDONED: &str = "10 minutes";
 
 /// What is known under a key.

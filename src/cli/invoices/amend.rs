@@ -60,7 +60,7 @@ pub struct Pay {
     /// The bank's reference; a payment of the same reference is recorded once
     #[arg(long, value_parser = crate::store::forms::reference)]
     reference: String,
-    /// More than the invoice's total is paid with it, on purpose
+    /// More than is still owed of the invoice is paid with it, on purpose
     #[arg(long)]
     overpaid: bool,
 }

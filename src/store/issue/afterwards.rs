@@ -63,7 +63,7 @@ pub struct Told<'a> {
     pub paid_on: NaiveDate,
     /// The bank's.
     pub reference: &'a str,
-    /// Whether more than the total may be paid with it.
+    /// Whether more than is owed may be paid with it.
     pub overpaid: bool,
 }
 
@@ -72,7 +72,7 @@ pub struct Told<'a> {
 ///
 /// # Errors
 /// If the document is not paid for, the amount is none of its currency, the day is none on which it can have
-/// been paid, more would be paid than its total without being said on purpose, or paid back than was paid,
+/// been paid, more would be paid than is owed without being said on purpose, or paid back than was paid,
 /// another payment has the reference, or the database is away.
 pub async fn pay(
     pool: &PgPool,
@@ -139,22 +139,24 @@ fn check_day(of: &Listed, paid_on: NaiveDate, today: NaiveDate) -> Result<(), Re
     Ok(())
 }
 
-/// The sum that is paid stays between nothing and the total, unless more is meant.
+/// The sum that is paid stays between nothing and what is owed, which is the total less what was credited, unless
+/// more is meant. Of a cancelled invoice nothing is owed.
 fn check_sum(of: &Listed, money: Money, overpaid: bool) -> Result<(), Refused> {
     let too_large = |_| Refused::State(format!("{money} is more than can be counted"));
     let (name, balance) = (of.name(), of.balance()?);
-    let (before, total) = (balance.paid, balance.total);
+    let before = balance.paid;
+    let owed = balance.total.minus(balance.credited).map_err(too_large)?;
     let after = before.plus(money).map_err(too_large)?;
     // The balance is read with it from now on.
-    total.minus(after).map_err(too_large)?;
+    owed.minus(after).map_err(too_large)?;
     if money.is_negative() && after.is_negative() {
         let back = money.opposite();
         let text = format!("{back} would be paid back, and {before} of {name} was paid");
         return Err(Refused::State(text));
     }
-    if !money.is_negative() && !overpaid && after.amount() > total.amount() {
+    if !money.is_negative() && !overpaid && after.amount() > owed.amount() {
         return Err(Refused::State(format!(
-            "{after} of {name} would be paid, and its total is {total}: say that it is overpaid if it is"
+            "{after} of {name} would be paid, and {owed} is owed: say that it is overpaid if it is"
         )));
     }
     Ok(())

@@ -32,7 +32,7 @@ async fn a_sum_that_cannot_have_been_paid_is_refused() {
     assert!(pay("-5.00", "a", false).await.contains(back));
     assert!(pay("-5.00", "a", true).await.contains(back));
     refused(&by_hand("-5.00", ""), 5, back);
-    let above = "36.90 EUR of INV-2026-000001 would be paid, and its total is 36.89 EUR";
+    let above = "36.90 EUR of INV-2026-000001 would be paid, and 36.89 EUR is owed";
     assert!(pay("36.90", "a", false).await.contains(above));
     refused(&by_hand("36.90", ""), 5, above);
     assert_eq!(till.scalar::<i64>("select count(*) from payment").await, 0);
@@ -105,7 +105,7 @@ const WRITTEN: &[(&str, i64, bool, &str)] = &[
     ("-0.01", 0, false, "0.01 of document 1 would be paid back, and 0.00 was paid"),
     ("-0.01", 0, true, "would be paid back"),
     ("1.001", 0, false, "1.001 is not an amount of EUR in whole minor units"),
-    ("36.90", 0, false, "36.90 of document 1 would be paid, and its total is 36.89"),
+    ("36.90", 0, false, "36.90 of document 1 would be paid, and 36.89 is owed"),
     ("1.00", 3, false, "lies after today"),
     ("1.00", -367, false, "lies more than a year before document 1 was issued"),
     ("0", 0, false, "payment_amount_check"),
@@ -149,8 +149,37 @@ async fn the_database_takes_no_payment_that_cannot_have_been_made() {
     done(till.run(&format!("invoices cancel {number} --because x")));
     let note: i64 = till.scalar("select max(document_no) from document").await;
     assert!(pay(note, 0, "1.00", 0, true).await.contains("is not an invoice that is paid"));
-    assert_eq!(pay(1, 90, "1.00", 0, false).await, "");
+    assert!(
+        pay(1, 90, "1.00", 0, false)
+            .await
+            .contains("of document 1 would be paid, and 0.00 is owed")
+    );
+    assert_eq!(pay(1, 90, "1.00", 0, true).await, "");
     assert_eq!(pay(1, 91, "-1.00", 0, false).await, "");
+}
+
+/// Who pays the old amount after a credit pays too much.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_credited_is_owed_no_more() {
+    let (till, number, day) = issued().await;
+    done(till.run(&format!("credit-notes create {number} --line 1=10.00 --because late")));
+    let pay = |amount: &str, more: &str| {
+        till.run(&format!(
+            "invoices pay {number} --amount {amount} --on {day} --reference {amount}{more}"
+        ))
+    };
+    let owed = "select (36.89 - total)::text from document where kind = 'credit_note'";
+    let owed: String = till.scalar(owed).await;
+    refused(&pay("36.89", ""), 5, &format!("and {owed} EUR is owed"));
+    let by_hand = "insert into payment (document_no, brand_no, amount, paid_on, reference, made_by) \
+        select document_no, brand_no, 36.89, current_date, 'by hand', 'x' from document \
+        where document_no = 1";
+    let mut application = PgConnection::connect(&till.world.application_url()).await.unwrap();
+    let said = sqlx::query(by_hand).execute(&mut application).await.unwrap_err().to_string();
+    assert!(said.contains(&format!("and {owed} is owed")), "{said}");
+    done(pay(&owed, ""));
+    let state = till.run(&format!("invoices show {number} --output json"));
+    assert!(String::from_utf8_lossy(&state.stdout).contains("\"paid\""), "{state:?}");
 }
 
 /// What was recorded before the rules stays, and can be paid back.
