@@ -1,6 +1,8 @@
 //! The outermost layers: every answer has the id of its request, every problem is rendered, nothing takes
 //! longer than it may, and a handler that panics is a problem and not a broken connection.
 
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -72,6 +74,9 @@ fn made_id() -> String {
     format!("req-{:016x}", u64::from_be_bytes(bytes))
 }
 
+/// How long a change waits for its turn.
+const TURN_MAX: Duration = Duration::from_secs(5);
+
 /// Runs the rest in a task of its own, within the time that a request may take. The task goes on when the
 /// client is gone or the time is over, so that no transaction is ended half-way; reads have the same limit
 /// in the database.
@@ -87,6 +92,19 @@ pub async fn in_time(State(api): State<Api>, request: Request, next: Next) -> Re
             Problem::new(Kind::Timeout, detail).into_response()
         }
     }
+}
+
+/// Lets half as many changes be made at once as there are connections to the database, and the others wait. Changes of
+/// one brand wait for each other with a connection each, and would leave none for those who only read.
+pub async fn in_turn(State(api): State<Api>, request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    let Ok(Ok(_place)) = tokio::time::timeout(TURN_MAX, api.inner.changes.acquire()).await else {
+        let detail = "as many changes are being made as can be at once; this one was not begun";
+        return Problem::new(Kind::Busy, detail).into_response();
+    };
+    next.run(request).await
 }
 
 /// Tells a database that is away from one that was not asked, since each connection to it was in use: who waits

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use billing::ids::BrandId;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -105,6 +105,10 @@ pub async fn create(
     let name = forms::key_name(&new.name).map_err(|what| Problem::body(format!("name: {what}")))?;
     if new.expires_at.is_some_and(|at| at <= Utc::now()) {
         return Err(Problem::body("expires_at lies in the past"));
+    }
+    // RFC 3339 has years of four digits.
+    if new.expires_at.is_some_and(|at| at.year() > 9_999) {
+        return Err(Problem::body("expires_at lies after the year 9999"));
     }
     if new.brand.is_some() && role != api_keys::Role::FinanceRead {
         return Err(Problem::body("a key of one brand reads: its role is finance_read"));

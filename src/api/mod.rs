@@ -1,7 +1,7 @@
 //! The API: usage, invoices and what may be done to them, over HTTP.
 //!
 //! A request passes `edge` (its id, problems, time), `caller` (who it is), `access` (may they), `limiter`,
-//! `once` (Idempotency-Key) and then its handler, one file a resource. Handlers run in a task of their own,
+//! `edge` again if it changes something (its turn), `once` (Idempotency-Key) and then its handler, one file a resource. Handlers run in a task of their own,
 //! so that a client that goes away never ends a transaction half-way. Whoever belongs to a brand reads under
 //! a role of the database that sees that brand alone.
 
@@ -68,6 +68,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgTransaction;
+use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -141,6 +142,8 @@ struct Inner {
     operations: HashMap<(String, String), Operation>,
     limiter: Limiter,
     streams: Streams,
+    /// Places of those who change something.
+    changes: Semaphore,
     oidc: Option<Oidc>,
     counted: Lent,
 }
@@ -215,15 +218,27 @@ fn router(config: Config, store: Store, oidc: Option<Oidc>, engine: Shared) -> R
     let document = description::complete(document);
     let limiter = Limiter::new(config.requests_per_second, config.requests_burst);
     let streams = Streams::new(config.streams, config.connections_max);
+    let changes = Semaphore::new((config.connections_max / 2).max(1) as usize);
     let operations = access::operations(&document);
     let body_bytes_max = config.body_bytes_max;
     let Shared { health, metrics, counted } = engine;
-    let inner =
-        Inner { config, store, health, metrics, operations, limiter, streams, oidc, counted };
+    let inner = Inner {
+        config,
+        store,
+        health,
+        metrics,
+        operations,
+        limiter,
+        streams,
+        changes,
+        oidc,
+        counted,
+    };
     let api = Api { inner: Arc::new(inner) };
     let docs = SwaggerUi::new("/docs").url("/openapi.json", document);
     routes
         .layer(from_fn_with_state(api.clone(), once::once))
+        .layer(from_fn_with_state(api.clone(), edge::in_turn))
         .layer(from_fn_with_state(api.clone(), access::admit))
         .merge(docs)
         .fallback(edge::no_such_path)

@@ -71,6 +71,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         if has_nul(&bytes) {
             return Err(Problem::body("no text may have the character NUL (\\u0000)"));
         }
+        // A list would be read as the fields in their order, which nobody has promised.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::body("the body is an object, not a list"));
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| Problem::body(error.to_string()))
     }
 }

@@ -147,6 +147,9 @@ async fn every_refusal_is_a_problem_with_the_request_s_id() {
     let body = |text: &str| Some(text.to_owned());
     let post = async |text: &str| admin.send("POST", "/v1/keys", &[], body(text)).await.problem();
     assert_eq!(post("{").await, "invalid-body");
+    assert_eq!(post(r#" ["x", "finance", null, null]"#).await, "invalid-body");
+    let at = r#"{"name": "x", "role": "finance", "expires_at": "+10000-01-01T00:00:00Z"}"#;
+    assert_eq!(post(at).await, "invalid-body");
     assert_eq!(post(r#"{"name": "x", "role": "finance", "admin": true}"#).await, "invalid-body");
     assert_eq!(post(r#"{"name": "x", "role": "emperor"}"#).await, "invalid-body");
     assert_eq!(post(r#"{"name": "x\u0000", "role": "finance"}"#).await, "invalid-body");

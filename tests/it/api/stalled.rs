@@ -58,6 +58,39 @@ async fn who_says_nothing_loses_its_place() {
     drop(silent);
 }
 
+/// Changes that wait for each other hold a connection each, and leave one to who reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_wait_leave_room_for_who_reads() {
+    let mut world = World::new().await;
+    world.config.api.connections_max = 2;
+    let desk = Desk::in_world(world).await;
+    let admin = desk.client("admin", None);
+    let mut lock = desk.world.pool().begin().await.unwrap();
+    sqlx::query("lock table activity in exclusive mode").execute(&mut *lock).await.unwrap();
+    let make = |name: &'static str| {
+        let admin = admin.clone();
+        tokio::spawn(async move {
+            admin.post("/v1/keys", json!({"name": name, "role": "finance"})).await
+        })
+    };
+    let made = [make("a"), make("b"), make("c")];
+    wait_for("a change waits for the table", async || {
+        let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' \
+            and datname = current_database())";
+        sqlx::query_scalar::<_, bool>(waits)
+            .fetch_one(desk.world.pool())
+            .await
+            .unwrap()
+            .then_some(())
+    })
+    .await;
+    admin.get("/v1/brands").await.ok();
+    lock.rollback().await.unwrap();
+    for made in made {
+        assert_eq!(made.await.unwrap().status, 201);
+    }
+}
+
 /// Each connection to the database is in use: that is said as what it is, and counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_that_is_full_is_no_database_that_is_away() {
