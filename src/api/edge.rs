@@ -120,7 +120,7 @@ async fn told_apart(api: &Api, response: Response) -> Response {
     api.inner.metrics.api_busy();
     tracing::warn!(
         connections_max = api.config().connections_max,
-        "a request of the API found each connection to the database in use"
+        "a request of the API found no connection to the database, or no turn to make a change"
     );
     response
 }

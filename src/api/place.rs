@@ -7,7 +7,7 @@ use std::str::FromStr;
 use chrono::NaiveDate;
 
 use super::form;
-use crate::store::brands::Place;
+use crate::store::over_brands::Place;
 
 /// A place as `starting_after` has it, for example `brand-acme/2026-03-01/4`. No id of a brand has a slash.
 pub struct Written(pub Place);

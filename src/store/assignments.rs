@@ -8,8 +8,9 @@ use billing::period::{Anchor, Change};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
-use super::brands::{self, Brand, Place, Scope};
+use super::brands::{self, Brand, Scope};
 use super::catalog::{self, Catalog};
+use super::over_brands::{self, Listed, Place};
 use super::{Error, change, forms, usage, waivers};
 
 /// Most assignments of one brand.
@@ -171,27 +172,12 @@ pub async fn page(
     after: Option<&Place>,
     limit: i64,
 ) -> Result<Vec<Record>, Error> {
-    // Each brand that is looked at has a row, and only the first may have none left: so many fill a page.
-    Ok(sqlx::query_as(
-        "with these as materialized ( \
-            select b.brand_no, b.brand_id from brand b \
-            where ($1::int is null or b.brand_no = $1) \
-                and ($2::text is null or b.brand_id collate \"C\" >= $2) \
-                and exists (select from assignment a where a.brand_no = b.brand_no) \
-            order by b.brand_id collate \"C\" limit $5 + 1) \
-         select a.*, b.brand_id from these b \
-         join assignment_now a using (brand_no) \
-         where $2::text is null \
-            or (b.brand_id collate \"C\", a.from_day, a.assignment_no) > ($2, $3::date, $4::bigint) \
-         order by b.brand_id collate \"C\", a.from_day, a.assignment_no limit $5",
-    )
-    .bind(brand_no)
-    .bind(after.map(|place| &place.brand))
-    .bind(after.map(|place| place.day))
-    .bind(after.map(|place| place.no))
-    .bind(limit)
-    .fetch_all(executor)
-    .await?)
+    let listed = Listed {
+        table: "assignment",
+        no: "assignment_no",
+        select: "select a.*, b.brand_id from b join assignment_now a using (brand_no)",
+    };
+    over_brands::page(executor, listed, brand_no, after, limit).await
 }
 
 /// The assignment of this number.

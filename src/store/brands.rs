@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::str::FromStr;
 
 use billing::ids::{BrandId, Predicate};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool, Row};
@@ -76,14 +76,6 @@ impl Scope {
     pub fn numbers(&self) -> Option<&[i32]> {
         self.0.as_deref()
     }
-}
-
-/// A row of a list over brands: the brand's id, a day of it, and the row's number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub brand: String,
-    pub day: NaiveDate,
-    pub no: i64,
 }
 
 /// All, or the one of this number.

@@ -38,6 +38,7 @@ pub mod issue;
 pub mod keys;
 pub mod ledger;
 pub mod lock;
+pub mod over_brands;
 pub mod parking;
 pub mod period_usage;
 pub mod plan_change;

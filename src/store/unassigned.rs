@@ -25,18 +25,6 @@ pub struct Coverage {
     pub unassigned: i64,
 }
 
-/// Usage days with receipts, and whether an assignment or a waiver holds on them.
-const SETTLED: &str = "with settled as ( \
-        select u.brand_no, u.usage_day, u.receipts, \
-            exists (select from assignment_now a where a.brand_no = u.brand_no \
-                and a.from_day <= u.usage_day \
-                and (a.until_day is null or u.usage_day < a.until_day)) as assigned, \
-            exists (select from waiver_now w where w.brand_no = u.brand_no \
-                and w.from_day <= u.usage_day and u.usage_day < w.until_day) as waived \
-        from (select brand_no, usage_day, sum(receipts - voided)::bigint as receipts from usage_day \
-              where receipts > voided and ($1::int[] is null or brand_no = any($1)) \
-              group by brand_no, usage_day) u)";
-
 /// Usage that is neither assigned nor waived, by brand and day.
 ///
 /// # Errors
@@ -80,15 +68,25 @@ pub async fn coverage(
     executor: impl PgExecutor<'_>,
     scope: impl Into<Scope>,
 ) -> Result<Vec<Coverage>, Error> {
-    let statement = format!(
-        "{SETTLED} select b.brand_id as brand, sum(receipts)::bigint as counted, \
+    let rows = sqlx::query_as(
+        "with settled as ( \
+            select u.brand_no, u.receipts, \
+                exists (select from assignment_now a where a.brand_no = u.brand_no \
+                    and a.from_day <= u.usage_day \
+                    and (a.until_day is null or u.usage_day < a.until_day)) as assigned, \
+                exists (select from waiver_now w where w.brand_no = u.brand_no \
+                    and w.from_day <= u.usage_day and u.usage_day < w.until_day) as waived \
+            from (select brand_no, usage_day, sum(receipts - voided)::bigint as receipts \
+                from usage_day \
+                where receipts > voided and ($1::int[] is null or brand_no = any($1)) \
+                group by brand_no, usage_day) u) \
+         select b.brand_id as brand, sum(receipts)::bigint as counted, \
             coalesce(sum(receipts) filter (where assigned), 0)::bigint as assigned, \
             coalesce(sum(receipts) filter (where waived and not assigned), 0)::bigint as waived, \
             coalesce(sum(receipts) filter (where not waived and not assigned), 0)::bigint \
                 as unassigned \
-         from settled join brand b using (brand_no) group by b.brand_id order by b.brand_id"
+         from settled join brand b using (brand_no) group by b.brand_id order by b.brand_id",
     );
     let scope = scope.into();
-    let rows = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(scope.numbers());
-    Ok(rows.fetch_all(executor).await?)
+    Ok(rows.bind(scope.numbers()).fetch_all(executor).await?)
 }

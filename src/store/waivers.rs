@@ -6,7 +6,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool};
 
 use super::assignments::Held;
-use super::brands::{Place, Scope};
+use super::brands::Scope;
+use super::over_brands::{self, Listed, Place};
 use super::{Error, change};
 
 /// A waiver, with its withdrawal if it was withdrawn.
@@ -61,29 +62,15 @@ pub async fn page(
     after: Option<&Place>,
     limit: i64,
 ) -> Result<Vec<Record>, Error> {
-    // Each brand that is looked at has a row, and only the first may have none left: so many fill a page.
-    Ok(sqlx::query_as(
-        "with these as materialized ( \
-            select b.brand_no, b.brand_id from brand b \
-            where ($1::int is null or b.brand_no = $1) \
-                and ($2::text is null or b.brand_id collate \"C\" >= $2) \
-                and exists (select from waiver a where a.brand_no = b.brand_no) \
-            order by b.brand_id collate \"C\" limit $5 + 1) \
-         select a.waiver_no, b.brand_id, a.from_day, a.until_day, a.because, a.made_at, \
-            a.made_by, d.made_at as withdrawn_at, d.made_by as withdrawn_by, \
-            d.because as withdrawn_because from these b \
-         join waiver a using (brand_no) left join waiver_withdrawal d using (waiver_no) \
-         where $2::text is null \
-            or (b.brand_id collate \"C\", a.from_day, a.waiver_no) > ($2, $3::date, $4::bigint) \
-         order by b.brand_id collate \"C\", a.from_day, a.waiver_no limit $5",
-    )
-    .bind(brand_no)
-    .bind(after.map(|place| &place.brand))
-    .bind(after.map(|place| place.day))
-    .bind(after.map(|place| place.no))
-    .bind(limit)
-    .fetch_all(executor)
-    .await?)
+    let listed = Listed {
+        table: "waiver",
+        no: "waiver_no",
+        select: "select a.waiver_no, b.brand_id, a.from_day, a.until_day, a.because, a.made_at, \
+                a.made_by, d.made_at as withdrawn_at, d.made_by as withdrawn_by, \
+                d.because as withdrawn_because \
+            from b join waiver a using (brand_no) left join waiver_withdrawal d using (waiver_no)",
+    };
+    over_brands::page(executor, listed, brand_no, after, limit).await
 }
 
 /// The waiver of this number.

@@ -164,7 +164,7 @@ impl Metrics {
         registry.register("brand_actors", actors, self.brand_actors.clone());
         let parked = "Brands whose events are parked";
         registry.register("brands_parked", parked, self.brands_parked.clone());
-        let busy = "Requests of the API that found each of its connections to the database in use";
+        let busy = "Requests of the API that found no connection to the database, or no turn to make a change";
         registry.register("api_busy", busy, self.api_busy.clone());
         let cursor = "Last position of the stream that is committed";
         registry.register("cursor_sequence", cursor, self.cursor.clone());
@@ -318,7 +318,7 @@ impl Metrics {
         self.brands_parked.set(gauge(parked));
     }
 
-    /// A request of the API found each of its connections to the database in use.
+    /// A request of the API found each of its connections to the database in use, or no turn to make a change.
     pub fn api_busy(&self) {
         self.api_busy.inc();
     }

@@ -18,7 +18,8 @@ mod streams;
 mod tls;
 mod tokens;
 
-use prooftally::engine::Engine;
+use prooftally::api::listener::Limits;
+use prooftally::engine::{self, Engine};
 use serde_json::json;
 
 use crate::harness::World;
@@ -45,6 +46,17 @@ impl Desk {
     pub async fn in_world(world: World) -> Self {
         world.store.migrate().await.expect("the schema is made");
         let engine = world.engine().await;
+        Self { world, engine }
+    }
+
+    /// With other limits on the connections of its clients.
+    pub async fn with_sockets(set: impl FnOnce(&mut Limits)) -> Self {
+        let world = World::new().await;
+        world.store.migrate().await.expect("the schema is made");
+        let set = |config: &mut engine::Config| {
+            set(&mut config.api.as_mut().expect("the API is on").sockets);
+        };
+        let engine = world.engine_with(set).await;
         Self { world, engine }
     }
 

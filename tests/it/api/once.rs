@@ -6,8 +6,9 @@ use std::time::Duration;
 use billing::hash::Hash;
 use billing::ids::BrandId;
 use prooftally::store::Error;
+use prooftally::store::change::{self, Attempt};
+use prooftally::store::holds;
 use prooftally::store::idempotency::{self, Known};
-use prooftally::store::{change::Attempt, holds};
 use serde_json::{Value, json};
 
 use super::Desk;
@@ -222,4 +223,24 @@ async fn what_finds_nothing_to_change_may_be_sent_again_under_its_key() {
         assert!(send(path).await.status < 300, "{path}");
         assert_eq!(send(path).await.headers["idempotency-replayed"], "true", "{path}");
     }
+}
+
+/// A run that goes on for longer than a try is waited for, and makes changes all the while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_try_that_still_makes_changes_is_not_given_up() {
+    let world = World::new().await;
+    world.store.migrate().await.unwrap();
+    let (pool, hash) = (world.pool(), Hash::of(&[b"a run"]));
+    let begin = async || idempotency::begin(pool, "key 1", "run", hash).await.unwrap();
+    let Known::First(attempt) = begin().await else { panic!("nothing is known of it") };
+    let age = "update idempotency_key set began_at = began_at - interval '11 minutes'";
+    let make = async |attempt: &Attempt| {
+        let change = attempt.clone().of(change::begin(pool)).await.unwrap();
+        change.commit().await.unwrap();
+    };
+    make(&attempt).await;
+    sqlx::query(age).execute(pool).await.unwrap();
+    assert_eq!(begin().await, Known::Done, "nothing has come of it for long");
+    make(&attempt).await;
+    assert_eq!(begin().await, Known::Running);
 }

@@ -220,16 +220,11 @@ async fn what_takes_too_long_is_ended_and_said() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_sends_half_a_head_is_cut_off_and_too_many_wait() {
-    let mut desk = Desk::new().await;
-    desk.engine.stop().await;
-    desk.engine = desk
-        .world
-        .engine_with(|config| {
-            let sockets = &mut config.api.as_mut().unwrap().sockets;
-            sockets.connections = 2;
-            sockets.head = Duration::from_millis(500);
-        })
-        .await;
+    let desk = Desk::with_sockets(|sockets| {
+        sockets.connections = 2;
+        sockets.head = Duration::from_millis(500);
+    })
+    .await;
     let mut silent = Vec::new();
     for _ in 0..2 {
         let mut socket = TcpStream::connect(desk.address()).await.unwrap();

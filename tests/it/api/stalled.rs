@@ -15,16 +15,11 @@ const ASKED: usize = 64;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_and_never_reads_loses_its_place() {
-    let mut desk = Desk::new().await;
-    desk.engine.stop().await;
-    desk.engine = desk
-        .world
-        .engine_with(|config| {
-            let sockets = &mut config.api.as_mut().unwrap().sockets;
-            sockets.connections = 1;
-            sockets.stall = Duration::from_millis(500);
-        })
-        .await;
+    let desk = Desk::with_sockets(|sockets| {
+        sockets.connections = 1;
+        sockets.stall = Duration::from_millis(500);
+    })
+    .await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stalled = socket.connect(desk.address()).await.unwrap();
@@ -42,16 +37,11 @@ async fn who_asks_and_never_reads_loses_its_place() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_says_nothing_loses_its_place() {
-    let mut desk = Desk::new().await;
-    desk.engine.stop().await;
-    desk.engine = desk
-        .world
-        .engine_with(|config| {
-            let sockets = &mut config.api.as_mut().unwrap().sockets;
-            sockets.connections = 1;
-            sockets.head = Duration::from_millis(500);
-        })
-        .await;
+    let desk = Desk::with_sockets(|sockets| {
+        sockets.connections = 1;
+        sockets.head = Duration::from_millis(500);
+    })
+    .await;
     let silent = TcpStream::connect(desk.address()).await.unwrap();
     let answer = tokio::time::timeout(DEADLINE, desk.anybody().get("/livez")).await;
     assert_eq!(answer.expect("there is a place").text(), "alive\n");
@@ -74,16 +64,7 @@ async fn changes_that_wait_leave_room_for_who_reads() {
         })
     };
     let made = [make("a"), make("b"), make("c")];
-    wait_for("a change waits for the table", async || {
-        let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' \
-            and datname = current_database())";
-        sqlx::query_scalar::<_, bool>(waits)
-            .fetch_one(desk.world.pool())
-            .await
-            .unwrap()
-            .then_some(())
-    })
-    .await;
+    somebody_waits(&desk).await;
     admin.get("/v1/brands").await.ok();
     lock.rollback().await.unwrap();
     for made in made {
@@ -106,16 +87,7 @@ async fn a_pool_that_is_full_is_no_database_that_is_away() {
         let admin = admin.clone();
         async move { admin.get("/v1/activity").await }
     });
-    wait_for("the one connection waits for the table", async || {
-        let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' \
-            and datname = current_database())";
-        sqlx::query_scalar::<_, bool>(waits)
-            .fetch_one(desk.world.pool())
-            .await
-            .unwrap()
-            .then_some(())
-    })
-    .await;
+    somebody_waits(&desk).await;
     let busy = admin.get("/v1/brands").await;
     assert_eq!((busy.status, busy.problem().as_str()), (503, "busy"));
     assert_eq!(busy.headers["retry-after"], "1");
@@ -126,4 +98,15 @@ async fn a_pool_that_is_full_is_no_database_that_is_away() {
     let text = metrics(&desk.engine).await;
     assert!(text.contains("prooftally_api_busy_total 2\n"), "{text}");
     admin.get("/v1/brands").await.ok();
+}
+
+/// Waits until a statement waits for a lock of a table.
+async fn somebody_waits(desk: &Desk) {
+    let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' \
+        and datname = current_database())";
+    wait_for("a statement waits for the table", async || {
+        let waits = sqlx::query_scalar::<_, bool>(waits).fetch_one(desk.world.pool());
+        waits.await.unwrap().then_some(())
+    })
+    .await;
 }
