@@ -25,7 +25,7 @@ use super::page::{Body, BodyOrNone, Path};
 use super::problem::{Kind, Problem};
 use crate::store::brands::Brand;
 use crate::store::documents;
-use crate::store::drafts::{self, Named};
+use crate::store::drafts::{self, Named, NewAnswer};
 use crate::store::due::Candidate;
 use crate::store::issue::Approval;
 
@@ -84,9 +84,12 @@ pub struct Against {
     detail: String,
     #[schema(example = true)]
     can_be_overridden: bool,
-    /// Who has answered for it.
+    /// Who has answered for all of it. What came after an answer speaks against the document again.
     #[schema(example = "key 3 (finance lead)")]
     overridden_by: Option<String>,
+    /// Names the cases that it is about, for who answers for them; null if nobody can.
+    #[schema(example = "0d4e1c7b9a2f8e3d6c5b4a39281706f5e4d3c2b1a09f8e7d6c5b4a3928170615")]
+    cases: Option<String>,
 }
 
 impl Against {
@@ -99,13 +102,13 @@ impl Against {
 /// The reasons against a document, with who has answered for them.
 pub fn reasons(candidate: &Candidate) -> Vec<Against> {
     let reason = |finding: &Finding| {
-        let name = finding.reason.as_str();
-        let over = candidate.overrides.iter().find(|over| over.reason == name);
+        let can_be_overridden = finding.reason.can_be_overridden();
         Against {
-            reason: name.to_owned(),
+            reason: finding.reason.as_str().to_owned(),
             detail: finding.message.clone(),
-            can_be_overridden: finding.reason.can_be_overridden(),
-            overridden_by: over.map(|over| over.by.clone()),
+            can_be_overridden,
+            overridden_by: candidate.answered(finding).map(|said| said.by.clone()),
+            cases: can_be_overridden.then(|| finding.cases.digest().to_string()),
         }
     };
     candidate.findings.iter().map(reason).collect()
@@ -348,9 +351,17 @@ pub struct NewOverride {
     #[schema(example = "conflicts")]
     reason: String,
     because: Reason,
+    /// The `cases` of the reason that were seen: if there are others by now, nothing is answered for.
+    #[serde(default)]
+    #[schema(example = "0d4e1c7b9a2f8e3d6c5b4a39281706f5e4d3c2b1a09f8e7d6c5b4a3928170615")]
+    cases: Option<String>,
 }
 
-/// Answers for a reason that speaks against an invoice. Who did and why stands on the document.
+/// Answers for a reason that speaks against an invoice, as it is now. Who did and why stands on the document.
+///
+/// The answer is for the cases that there are: what comes later under the same reason speaks against the invoice
+/// again. A reason that does not hold now is `refused`, and `changed-meanwhile` says that there are other cases
+/// than those that were sent as `cases`.
 #[utoipa::path(post, path = "/v1/brands/{brand}/drafts/{period}/override", tag = "drafts",
     params(("brand" = String, Path, example = "brand-acme"),
         ("period" = String, Path, description = "The first day of its period",
@@ -367,7 +378,12 @@ pub async fn override_reason(
     let (store, terms, by) = (api.store(), &api.config().terms, &caller.name);
     let reason: String = new.reason.chars().take(64).collect();
     let because = new.because.as_str();
-    let start = drafts::override_reason(store, terms, &brand, named, &reason, because, by).await?;
+    let seen = new.cases.as_deref().map(|text| {
+        let detail = "`cases` is what the draft says of the reason: 64 hexadecimal digits";
+        Hash::parse(text).ok_or_else(|| Problem::body(detail))
+    });
+    let answer = NewAnswer { reason: &reason, seen: seen.transpose()?, because, by };
+    let start = drafts::override_reason(store, terms, &brand, named, answer).await?;
     let found = match start {
         Some(_) => look(&api, &caller, &brand, named).await?,
         None => None,

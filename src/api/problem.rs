@@ -387,7 +387,9 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Store(error) => error.into(),
-            Refused::Changed { .. } => Self::new(Kind::ChangedMeanwhile, refused.to_string()),
+            Refused::Changed { .. } | Refused::OtherCases(_) => {
+                Self::new(Kind::ChangedMeanwhile, refused.to_string())
+            }
             Refused::Blocked(blocked) => {
                 let fault = |finding: &billing::completeness::Finding| Fault {
                     code: finding.reason.as_str().to_owned(),

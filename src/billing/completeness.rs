@@ -3,12 +3,17 @@
 //!
 //! The list of reasons is closed. Each finding says what to do about it. Most can be overridden by
 //! an admin, whose name and words are then kept on the document; those without which a document
-//! cannot exist, and a hold, cannot.
+//! cannot exist, and a hold, cannot. An override is for the cases that were there when it was given, and
+//! for none that comes later.
 #![deny(clippy::arithmetic_side_effects)]
 
 use chrono::NaiveDate;
 
 use crate::document::Override;
+
+pub use cases::{Cases, Numbers};
+
+mod cases;
 
 /// Why a document is not issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,19 +110,23 @@ pub struct Facts {
     pub passed: bool,
     /// The stream is the one that was read, and no commit behind an acknowledgement was lost.
     pub stream_confirmed: bool,
+    /// What says that it may not be.
+    pub stream_doubts: Cases,
     /// The brand's open rejections, open conflicts, parked events and receipts on days without an
     /// assignment.
-    pub rejections: u64,
-    pub conflicts: u64,
-    pub parked: u64,
-    pub unassigned: u64,
+    pub rejections: Cases,
+    pub conflicts: Cases,
+    pub parked: Cases,
+    pub unassigned: Cases,
     /// Receipts of the period that no charge of its plan takes, by kind in words.
     pub unpriced: Vec<(String, u64)>,
     /// The start of the brand's earliest ended period that has no document yet, if it is earlier.
     pub earlier_period: Option<NaiveDate>,
-    pub uniqueness: Uniqueness,
-    /// The audit's open findings.
+    /// `None` if nobody has looked.
+    pub uniqueness: Option<Uniqueness>,
+    /// What the last audit found, in short, and each of its findings.
     pub audit: Vec<String>,
+    pub audit_findings: Cases,
     /// A plan is assigned on each day of the period.
     pub has_plan: bool,
     /// Fields that the buyer or the issuer must have and has not.
@@ -137,14 +146,14 @@ pub struct Gap {
     pub last: u64,
 }
 
-/// Whether no receipt was counted twice up to the cutoff.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Uniqueness {
-    #[default]
-    Unproved,
-    Proved,
-    /// So many were counted twice.
-    Failed(u64),
+/// What is left of the proof that no receipt was counted twice up to the cutoff. It is proved if there is
+/// neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uniqueness {
+    /// Segments of which it is not proved.
+    pub unproved: Cases,
+    /// What was counted twice.
+    pub doubles: Cases,
 }
 
 /// A reason that holds, in words that say what to do.
@@ -152,6 +161,27 @@ pub enum Uniqueness {
 pub struct Finding {
     pub reason: Reason,
     pub message: String,
+    /// What it is about; nothing for what cannot be overridden.
+    pub cases: Cases,
+}
+
+/// What somebody has said of a reason, and the cases that were there then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub said: Override,
+    pub seen: Cases,
+}
+
+impl Answer {
+    /// True if it answers for all of a finding.
+    fn is_for(&self, finding: &Finding) -> bool {
+        let Override { reason, by, because } = &self.said;
+        finding.reason.can_be_overridden()
+            && reason == finding.reason.as_str()
+            && !by.trim().is_empty()
+            && !because.trim().is_empty()
+            && self.seen.cover(&finding.cases)
+    }
 }
 
 /// Finalization is refused; never empty.
@@ -162,37 +192,75 @@ pub struct Blocked(pub Vec<Finding>);
 fn joined(findings: &[Finding]) -> String {
     let texts = findings
         .iter()
-        .map(|Finding { reason, message }| format!("{}: {message}", reason.as_str()));
+        .map(|Finding { reason, message, .. }| format!("{}: {message}", reason.as_str()));
     texts.collect::<Vec<_>>().join("; ")
 }
 
 /// Everything that speaks against issuing a document for `brand`, in the order of the reasons.
 pub fn findings(brand: &str, facts: &Facts) -> Vec<Finding> {
-    Reason::ALL
-        .into_iter()
-        .filter_map(|reason| Some(Finding { reason, message: message(reason, brand, facts)? }))
-        .collect()
+    let finding = |reason| {
+        let message = message(reason, brand, facts)?;
+        Some(Finding { reason, message, cases: cases(reason, facts) })
+    };
+    Reason::ALL.into_iter().filter_map(finding).collect()
 }
 
-/// Lets pass what `overrides` name, and returns those of them that were needed.
+/// The first of `answers` that is for all of a finding.
+pub fn answer<'a>(finding: &Finding, answers: &'a [Answer]) -> Option<&'a Override> {
+    answers.iter().find(|answer| answer.is_for(finding)).map(|answer| &answer.said)
+}
+
+/// Lets pass what is answered for, and returns the overrides that were needed.
 ///
 /// # Errors
-/// What is left: not named, named without a name or an explanation, or not to be overridden.
-pub fn decide(findings: Vec<Finding>, overrides: &[Override]) -> Result<Vec<Override>, Blocked> {
+/// What is left: not answered for, or not in full since there are cases that came later, answered for without
+/// a name or an explanation, or not to be overridden.
+pub fn decide(findings: Vec<Finding>, answers: &[Answer]) -> Result<Vec<Override>, Blocked> {
     let mut used = Vec::new();
     let mut left = Vec::new();
     for finding in findings {
-        let named = overrides.iter().find(|over| {
-            over.reason == finding.reason.as_str()
-                && !over.by.trim().is_empty()
-                && !over.because.trim().is_empty()
-        });
-        match named.filter(|_| finding.reason.can_be_overridden()) {
-            Some(over) => used.push(over.clone()),
+        match answer(&finding, answers) {
+            Some(said) => used.push(said.clone()),
             None => left.push(finding),
         }
     }
     if left.is_empty() { Ok(used) } else { Err(Blocked(left)) }
+}
+
+/// What a reason that holds is about.
+fn cases(reason: Reason, facts: &Facts) -> Cases {
+    let uniqueness = facts.uniqueness.as_ref();
+    match reason {
+        Reason::Gap => facts.gaps.iter().fold(Cases::default(), |cases, gap| {
+            let Gap { epoch, first, last } = *gap;
+            cases.with(format!("position of epoch {epoch}"), vec![(first, last)].into())
+        }),
+        // It passes once, and does not come again.
+        Reason::NotPassed => Cases::one("period"),
+        Reason::StreamUnconfirmed => facts.stream_doubts.clone(),
+        Reason::Rejections => facts.rejections.clone(),
+        Reason::Conflicts => facts.conflicts.clone(),
+        Reason::Parked => facts.parked.clone(),
+        Reason::Unassigned => facts.unassigned.clone(),
+        Reason::Unpriced => facts.unpriced.iter().fold(Cases::default(), |cases, (kind, count)| {
+            cases.with(format!("receipt of {kind}"), Numbers::up_to(*count))
+        }),
+        Reason::EarlierPeriod => facts
+            .earlier_period
+            .map_or_else(Cases::default, |start| Cases::one(format!("period from {start}"))),
+        Reason::UniquenessUnproved => {
+            uniqueness.map_or_else(Cases::default, |found| found.unproved.clone())
+        }
+        Reason::UniquenessFailed => {
+            uniqueness.map_or_else(Cases::default, |found| found.doubles.clone())
+        }
+        Reason::AuditRed => facts.audit_findings.clone(),
+        Reason::NoPlan
+        | Reason::BuyerIncomplete
+        | Reason::IssuerIncomplete
+        | Reason::TaxUndetermined
+        | Reason::Hold => Cases::default(),
+    }
 }
 
 /// What to do about a reason; `None` if it does not hold.
@@ -220,16 +288,16 @@ fn message(reason: Reason, brand: &str, facts: &Facts) -> Option<String> {
             )
         }),
         Reason::UniquenessUnproved => unless(
-            facts.uniqueness != Uniqueness::Unproved,
+            facts.uniqueness.as_ref().is_some_and(|found| found.unproved.is_empty()),
             "it is not yet proved that no receipt was counted twice; run it again when the segment \
              is sealed",
         ),
-        Reason::UniquenessFailed => match facts.uniqueness {
-            Uniqueness::Failed(count) => {
-                Some(format!("{count} receipts were counted twice; run `prooftally audit repair`"))
-            }
-            Uniqueness::Unproved | Uniqueness::Proved => None,
-        },
+        Reason::UniquenessFailed => {
+            let count = facts.uniqueness.as_ref().map_or(0, |found| found.doubles.count());
+            (count > 0).then(|| {
+                format!("{count} receipts were counted twice; run `prooftally audit repair`")
+            })
+        }
         Reason::AuditRed => list(&facts.audit).map(|findings| {
             format!("the audit has open findings: {findings}; see `prooftally audit`")
         }),
@@ -252,26 +320,27 @@ fn message(reason: Reason, brand: &str, facts: &Facts) -> Option<String> {
 
 /// The reasons that are about the brand's own usage.
 fn usage(reason: Reason, brand: &str, facts: &Facts) -> Option<String> {
-    let (count, what_to_do) = match reason {
+    let (cases, what_to_do) = match reason {
         Reason::Rejections => (
-            facts.rejections,
+            &facts.rejections,
             "open rejections; retry or dismiss them: `prooftally events rejected list`",
         ),
         Reason::Conflicts => {
-            (facts.conflicts, "open conflicts; resolve them: `prooftally conflicts list`")
+            (&facts.conflicts, "open conflicts; resolve them: `prooftally conflicts list`")
         }
         Reason::Parked => (
-            facts.parked,
+            &facts.parked,
             "parked events; mend the cause and unpark them: `prooftally brands unpark`",
         ),
         Reason::Unassigned => (
-            facts.unassigned,
+            &facts.unassigned,
             "receipts on days without a plan; assign one back-dated: `prooftally assignments`, or \
              waive them with a reason: `prooftally waive`",
         ),
         Reason::Unpriced => return unpriced(&facts.unpriced),
         _ => return None,
     };
+    let count = cases.count();
     (count > 0).then(|| format!("{brand} has {count} {what_to_do}"))
 }
 

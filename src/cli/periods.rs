@@ -1,5 +1,6 @@
 //! `prooftally periods list|show|override`: what is due, and what speaks against issuing it.
 
+use billing::hash::Hash;
 use billing::ids::BrandId;
 use chrono::{NaiveDate, Utc};
 use clap::{Args, Subcommand};
@@ -12,7 +13,7 @@ use super::{Problem, brands};
 use crate::config::Config;
 use crate::engine::billing_terms;
 use crate::store::documents::{self, Filter};
-use crate::store::drafts::{self, Named};
+use crate::store::drafts::{self, Named, NewAnswer};
 use crate::store::due::Candidate;
 use crate::store::forms::reason;
 use crate::store::{Store, billing_run};
@@ -35,7 +36,7 @@ pub enum Periods {
         #[arg(long, value_parser = day)]
         period: NaiveDate,
     },
-    /// Answer for a reason against the invoice of a period; it stands on the document
+    /// Answer for a reason against the invoice of a period, as it is now; it stands on the document
     Override(Override),
 }
 
@@ -51,6 +52,14 @@ pub struct Override {
     /// Why
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     because: String,
+    /// The cases that were seen, as `periods show` gives them; if there are others by now, it is refused
+    #[arg(long, value_name = "CASES", value_parser = cases)]
+    cases: Option<Hash>,
+}
+
+fn cases(text: &str) -> Result<Hash, String> {
+    Hash::parse(text)
+        .ok_or_else(|| "64 hexadecimal digits, as `periods show` gives them".to_owned())
 }
 
 impl Periods {
@@ -180,15 +189,16 @@ fn not_due(brand: &BrandId, day: NaiveDate) -> anyhow::Error {
 }
 
 fn show(candidate: &Candidate) -> Listing {
-    let mut listing = Listing::new(["reason", "overridden_by", "can_be_overridden", "what"]);
+    let mut listing =
+        Listing::new(["reason", "overridden_by", "can_be_overridden", "what", "cases"]);
     for finding in &candidate.findings {
-        let name = finding.reason.as_str();
-        let over = candidate.overrides.iter().find(|over| over.reason == name);
+        let can_be_overridden = finding.reason.can_be_overridden();
         listing.row([
-            name.into(),
-            over.map(|over| over.by.clone()).into(),
-            finding.reason.can_be_overridden().into(),
+            finding.reason.as_str().into(),
+            candidate.answered(finding).map(|said| said.by.clone()).into(),
+            can_be_overridden.into(),
             finding.message.as_str().into(),
+            can_be_overridden.then(|| finding.cases.digest().to_string()).into(),
         ]);
     }
     listing
@@ -199,11 +209,15 @@ impl Override {
         let brand = brands::known(store, &self.brand).await?;
         let (terms, named, by) = (billing_terms(config), Named::Day(self.period), operator());
         let (reason, because) = (self.reason.as_str(), self.because.as_str());
-        let start = drafts::override_reason(store, &terms, &brand, named, reason, because, &by)
+        let answer = NewAnswer { reason, seen: self.cases, because, by: &by };
+        let start = drafts::override_reason(store, &terms, &brand, named, answer)
             .await
             .map_err(refusal)?
             .ok_or_else(|| not_due(&brand.id, self.period))?;
-        eprintln!("{reason} is answered for on the period from {start} of {}", brand.id);
+        eprintln!(
+            "{reason} is answered for on the period from {start} of {}, as it is now",
+            brand.id
+        );
         Ok(())
     }
 }

@@ -84,3 +84,21 @@ pub async fn last(executor: impl PgExecutor<'_>) -> Result<Option<AuditRun>, Err
     .fetch_optional(executor)
     .await?)
 }
+
+/// The violations that a run has found, by check and words, with how often each was.
+///
+/// # Errors
+/// If the database is away.
+pub async fn violations(
+    executor: impl PgExecutor<'_>,
+    run_no: i64,
+) -> Result<Vec<(String, i64)>, Error> {
+    Ok(sqlx::query_as(
+        "select concat_ws(': ', found ->> 'check', found ->> 'what'), count(*) \
+         from audit_run cross join jsonb_array_elements(findings) as found \
+         where run_no = $1 and found ->> 'severity' = 'violation' group by 1 order by 1",
+    )
+    .bind(run_no)
+    .fetch_all(executor)
+    .await?)
+}

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use billing::completeness::Reason;
+use billing::completeness::{Finding, Reason};
 use billing::hash::Hash;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
@@ -102,20 +102,31 @@ pub async fn finalize(
     }
 }
 
-/// Answers for a reason against the invoice of this name, by the reason's name. The answer is the first
-/// day of its period; `None` if none is due there.
+/// An answer that somebody gives for a reason against an invoice.
+#[derive(Clone, Copy, Debug)]
+pub struct NewAnswer<'a> {
+    /// The reason's name.
+    pub reason: &'a str,
+    /// The digest of the cases that were seen, if it was said: others by now are not answered for.
+    pub seen: Option<Hash>,
+    pub because: &'a str,
+    pub by: &'a str,
+}
+
+/// Answers for a reason against the invoice of this name, as it is now: cases that come later speak against it
+/// again. The answer is the first day of its period; `None` if none is due there.
 ///
 /// # Errors
-/// If there is no such reason, nobody can answer for it, or the database is away.
+/// If there is no such reason, it does not hold, nobody can answer for it, there are other cases than were seen,
+/// or the database is away.
 pub async fn override_reason(
     store: &Store,
     terms: &Terms,
     brand: &Brand,
     named: Named,
-    reason: &str,
-    because: &str,
-    by: &str,
+    new: NewAnswer<'_>,
 ) -> Result<Option<NaiveDate>, Refused> {
+    let NewAnswer { reason, because, by, .. } = new;
     let known = Reason::from_name(reason).ok_or_else(|| {
         let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         Refused::State(format!("there is no reason {reason}; there are {}", names.join(", ")))
@@ -123,12 +134,39 @@ pub async fn override_reason(
     if !known.can_be_overridden() {
         return Err(Refused::State(format!("{reason} cannot be overridden")));
     }
-    let looked = billing_run::look(store, terms, Some(brand.no), Utc::now(), None).await?;
+    // Whether receipts are counted twice is seen in full only by who looks as a run does.
+    let proves = matches!(known, Reason::UniquenessUnproved | Reason::UniquenessFailed);
+    let none: billing_run::Issues<'_> = &|_| false;
+    let looked =
+        billing_run::look(store, terms, Some(brand.no), Utc::now(), proves.then_some(none)).await?;
     let found = of_brand(looked)?.into_iter().find(|one| named.is(one));
-    let Some(slot) = found.and_then(|one| one.slot) else { return Ok(None) };
+    let Some((found, slot)) = found.and_then(|one| one.slot.map(|slot| (one, slot))) else {
+        return Ok(None);
+    };
     let start = slot.period.start();
-    holds::override_reason(&store.pool, &brand.id, start, known, because, by).await?;
+    let finding = found.findings.iter().find(|finding| finding.reason == known);
+    let finding = seen(finding, new, start)?;
+    holds::override_reason(&store.pool, &brand.id, start, finding, because, by).await?;
     Ok(Some(start))
+}
+
+/// The finding that is answered for, if it is there and what was seen.
+fn seen<'a>(
+    finding: Option<&'a Finding>,
+    new: NewAnswer<'_>,
+    start: NaiveDate,
+) -> Result<&'a Finding, Refused> {
+    let Some(finding) = finding else {
+        let reason = new.reason;
+        return Err(Refused::State(format!(
+            "nothing of {reason} speaks against the invoice of the period from {start} now, and nobody \
+             answers for what is to come"
+        )));
+    };
+    match new.seen {
+        Some(seen) if seen != finding.cases.digest() => Err(Refused::OtherCases(finding.clone())),
+        _ => Ok(finding),
+    }
 }
 
 fn of_brand(looked: Vec<Looked>) -> Result<Vec<Candidate>, Error> {

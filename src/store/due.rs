@@ -2,7 +2,7 @@
 //! speaks against each. Nothing is written.
 
 use billing::billed;
-use billing::completeness::{self, Facts, Finding};
+use billing::completeness::{self, Answer, Cases, Facts, Finding, Numbers};
 use billing::currency::Currency;
 use billing::document::compose::{self, Parts, PeriodPart};
 use billing::document::{Contact, Document, ElectronicAddress, Override, Party as Snapshot};
@@ -20,6 +20,7 @@ use sqlx::PgConnection;
 
 use super::brands::Brand;
 use super::evidence::{self, Wanted};
+use super::unassigned::Unassigned;
 use super::{Error, period_usage};
 
 pub use known::{Invoiced, Known, OfBrand};
@@ -53,7 +54,8 @@ pub struct Candidate {
     pub document: Option<Document>,
     /// All that speaks against issuing it, overridden or not.
     pub findings: Vec<Finding>,
-    pub overrides: Vec<Override>,
+    /// Who has answered for what, the newest first.
+    pub answers: Vec<Answer>,
     pub cutoff: i64,
     pub billing_version: i64,
     /// Days to pay.
@@ -66,7 +68,12 @@ impl Candidate {
     /// # Errors
     /// What is left.
     pub fn decide(&self) -> Result<Vec<Override>, completeness::Blocked> {
-        completeness::decide(self.findings.clone(), &self.overrides)
+        completeness::decide(self.findings.clone(), &self.answers)
+    }
+
+    /// Who has answered for all of a finding.
+    pub fn answered(&self, finding: &Finding) -> Option<&Override> {
+        completeness::answer(finding, &self.answers)
     }
 
     /// Names what a person approves: the document without what changes by itself (cutoff, evidence, dates,
@@ -177,8 +184,8 @@ fn without_plan(
         let facts = Facts {
             passed: true,
             stream_confirmed: true,
-            uniqueness: known.uniqueness,
-            unassigned: stretch.receipts.unsigned_abs(),
+            uniqueness: Some(known.uniqueness.clone()),
+            unassigned: unassigned([stretch]),
             tax_determined: true,
             has_plan: false,
             ..Facts::default()
@@ -189,7 +196,7 @@ fn without_plan(
             currency: None,
             document: None,
             findings: completeness::findings(brand.id.as_str(), &facts),
-            overrides: Vec::new(),
+            answers: Vec::new(),
             cutoff: known.cutoff,
             billing_version: of.billing_version,
             terms_days: 0,
@@ -339,8 +346,8 @@ impl Case<'_> {
         facts.tax_determined = parts.iter().all(|part| part.tax.is_some());
         let findings = completeness::findings(self.brand.id.as_str(), &facts);
         let start = slot.map(|slot| slot.period.start());
-        let overrides = self.of.overrides.iter().filter(|(period, _)| Some(*period) == start);
-        let overrides: Vec<Override> = overrides.map(|(_, over)| over.clone()).collect();
+        let answers = self.of.answers.iter().filter(|(period, _)| Some(*period) == start);
+        let answers: Vec<Answer> = answers.map(|(_, answer)| answer.clone()).collect();
         let terms_days = self.of.buyer.as_ref().and_then(Party::terms_days).unwrap_or(0);
         let document = match (issuer, &self.of.buyer, facts.tax_determined) {
             (Some(issuer), Some(buyer), true) => {
@@ -354,7 +361,7 @@ impl Case<'_> {
             currency: Some(self.currency),
             document,
             findings,
-            overrides,
+            answers,
             cutoff: self.known.cutoff,
             billing_version: self.of.billing_version,
             terms_days,
@@ -466,19 +473,29 @@ fn regular_facts(
     Facts {
         gaps: known.gaps.iter().filter(|(_, next)| may_hit(next)).map(|(gap, _)| *gap).collect(),
         passed: over.is_some_and(|over| known.caught_up >= over),
-        stream_confirmed: known.stream_confirmed,
-        rejections: of.rejections,
-        conflicts: of.conflicts,
-        parked: of.parked,
-        unassigned: before_end.map(|one| one.receipts.unsigned_abs()).sum(),
+        stream_confirmed: known.stream_doubts.is_empty(),
+        stream_doubts: known.stream_doubts.clone(),
+        rejections: of.rejections.clone(),
+        conflicts: of.conflicts.clone(),
+        parked: of.parked.clone(),
+        unassigned: unassigned(before_end),
         unpriced: part.unpriced.clone(),
         earlier_period,
-        uniqueness: known.uniqueness,
+        uniqueness: Some(known.uniqueness.clone()),
         audit: known.audit.clone(),
+        audit_findings: known.audit_findings.clone(),
         has_plan: true,
         holds: holds.map(|(_, because)| because.clone()).collect(),
         ..Facts::default()
     }
+}
+
+/// Usage without a plan, by the stretch of days that it is on.
+fn unassigned<'a>(stretches: impl IntoIterator<Item = &'a Unassigned>) -> Cases {
+    stretches.into_iter().fold(Cases::default(), |cases, stretch| {
+        let name = format!("receipt from {} to {}", stretch.first_day, stretch.last_day);
+        cases.with(name, Numbers::up_to(stretch.receipts.unsigned_abs()))
+    })
 }
 
 /// An adjustment charges for periods that were complete once: what waits for a person now goes on a later
@@ -487,9 +504,11 @@ fn adjustment_facts(known: &Known, of: &OfBrand) -> Facts {
     let holds = of.holds.iter().filter(|(day, _)| day.is_none());
     Facts {
         passed: true,
-        stream_confirmed: known.stream_confirmed,
-        uniqueness: known.uniqueness,
+        stream_confirmed: known.stream_doubts.is_empty(),
+        stream_doubts: known.stream_doubts.clone(),
+        uniqueness: Some(known.uniqueness.clone()),
         audit: known.audit.clone(),
+        audit_findings: known.audit_findings.clone(),
         has_plan: true,
         holds: holds.map(|(_, because)| because.clone()).collect(),
         ..Facts::default()

@@ -1,9 +1,10 @@
 //! Holds on brands and periods, and overrides of what speaks against an invoice. Rows are added and never
 //! changed.
 
-use billing::completeness::Reason;
+use billing::completeness::Finding;
 use billing::ids::BrandId;
 use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, PgPool};
 
 use super::{Error, brands, change};
@@ -103,7 +104,8 @@ pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<
     .await?)
 }
 
-/// Answers for a reason against the invoice of the period that begins on a day.
+/// Answers for a finding against the invoice of the period that begins on a day: for the cases that it has, and
+/// for none that comes later.
 ///
 /// # Errors
 /// If the database is away.
@@ -111,21 +113,22 @@ pub async fn override_reason(
     pool: &PgPool,
     brand: &BrandId,
     period_start: NaiveDate,
-    reason: Reason,
+    finding: &Finding,
     because: &str,
     by: &str,
 ) -> Result<(), Error> {
     let mut transaction = change::begin(pool).await?;
     let brand = brands::lock(&mut transaction, brand).await?;
     sqlx::query(
-        "insert into period_override (brand_no, period_start, reason, because, made_by) \
-         values ($1, $2, $3, $4, $5)",
+        "insert into period_override (brand_no, period_start, reason, because, made_by, cases) \
+         values ($1, $2, $3, $4, $5, $6)",
     )
     .bind(brand.no)
     .bind(period_start)
-    .bind(reason.as_str())
+    .bind(finding.reason.as_str())
     .bind(because)
     .bind(by)
+    .bind(Json(&finding.cases))
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;

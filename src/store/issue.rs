@@ -8,6 +8,7 @@ mod opposing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use billing::completeness::Finding;
 use billing::document::{self, Document};
 use billing::hash::Hash;
 use billing::numbering::{self, Number, Prefix, Series};
@@ -42,6 +43,9 @@ pub enum Refused {
     Document(#[from] document::Refused),
     #[error(transparent)]
     Credit(Box<document::credit::Error>),
+    /// There is more, or less, to answer for than was seen.
+    #[error("{} is about other cases now than were seen: {}", .0.reason.as_str(), .0.message)]
+    OtherCases(Finding),
     #[error("there is no issuer in force: configure one under [[issuer]]")]
     NoIssuer,
     #[error("{0}")]

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use billing::completeness::Uniqueness;
+use billing::completeness::{Cases, Numbers, Uniqueness};
 use billing::receipt::ReceiptKey;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -25,31 +25,44 @@ const UNSEALED_MAX: usize = 8;
 /// Brand number and receipt key, big-endian, so that they sort.
 type Key = [u8; 20];
 
-/// What sealing has left: [`Uniqueness::Proved`] if every sealed segment still has its proof, and none
-/// could not be sealed. Reads no receipt.
+/// What sealing has left: whether every sealed segment still has its proof, and none could not be sealed. Reads
+/// no receipt.
 ///
 /// # Errors
 /// If the database is away.
 pub async fn of_sealed(snapshot: &mut PgConnection) -> Result<Uniqueness, Error> {
-    let (problems, unproved): (i64, i64) = sqlx::query_as(
-        "select count(*) filter (where problem is not null), \
-            count(*) filter (where sealed_at is not null and not exists ( \
+    let rows: Vec<(i64, Option<String>, bool)> = sqlx::query_as(
+        "select segment, problem, is_unproved from ( \
+            select segment, problem, sealed_at is not null and not exists ( \
                 select from pg_index i where i.indexrelid = to_regclass(t.name || '_receipt') \
                     and i.indrelid = to_regclass(t.name) \
-                    and i.indisunique and i.indisvalid and i.indisready)) \
-         from segment cross join lateral (select 'ledger_' || lpad(segment::text, \
-            greatest(6, length(segment::text)), '0') as name) t",
+                    and i.indisunique and i.indisvalid and i.indisready) as is_unproved \
+            from segment cross join lateral (select 'ledger_' || lpad(segment::text, \
+                greatest(6, length(segment::text)), '0') as name) t) s \
+         where problem is not null or is_unproved order by segment",
     )
-    .fetch_one(snapshot)
+    .fetch_all(snapshot)
     .await?;
-    Ok(match (problems, unproved) {
-        (0, 0) => Uniqueness::Proved,
-        (0, _) => Uniqueness::Unproved,
-        (problems, _) => Uniqueness::Failed(problems.unsigned_abs()),
-    })
+    let mut found = Uniqueness::default();
+    for (segment, problem, is_unproved) in rows {
+        if let Some(problem) = problem {
+            let name = format!("segment {segment}: {problem}");
+            found.doubles.add(name, Numbers::up_to(1));
+        }
+        if is_unproved {
+            add_segment(&mut found.unproved, segment);
+        }
+    }
+    Ok(found)
 }
 
-/// Proves it for all receipts up to the cutoff, or for those of some brands.
+fn add_segment(cases: &mut Cases, segment: i64) {
+    let number = segment.unsigned_abs();
+    cases.add("segment", vec![(number, number)].into());
+}
+
+/// Proves it for all receipts up to the cutoff, or for those of some brands. What cannot be proved of one segment
+/// keeps it from none of the others.
 ///
 /// # Errors
 /// If the database is away.
@@ -58,10 +71,7 @@ pub async fn prove(
     cutoff: i64,
     scope: &Scope,
 ) -> Result<Uniqueness, Error> {
-    let of_sealed = of_sealed(snapshot).await?;
-    if of_sealed != Uniqueness::Proved {
-        return Ok(of_sealed);
-    }
+    let mut found = of_sealed(snapshot).await?;
     let segment_entries = cursor::read(&mut *snapshot).await?.segment_entries.unwrap_or(i64::MAX);
     let sealed: BTreeSet<i64> =
         sqlx::query_scalar("select segment from segment where sealed_at is not null")
@@ -72,7 +82,10 @@ pub async fn prove(
     let last = segment_of(cutoff, segment_entries);
     let unsealed: Vec<i64> = (0..=last).filter(|segment| !sealed.contains(segment)).collect();
     if unsealed.len() > UNSEALED_MAX {
-        return Ok(Uniqueness::Unproved);
+        for segment in unsealed {
+            add_segment(&mut found.unproved, segment);
+        }
+        return Ok(found);
     }
     let mut keys = Vec::new();
     for segment in unsealed {
@@ -81,18 +94,29 @@ pub async fn prove(
         read(snapshot, entries.start..until, scope, &mut keys).await?;
     }
     keys.sort_unstable();
-    let mut doubles = keys.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
+    for pair in keys.windows(2).filter(|pair| pair[0] == pair[1]) {
+        add_double(&mut found.doubles, split(&pair[0]));
+    }
     let hashes: Vec<u64> =
         keys.iter().map(split).map(|(brand, key)| filter::hash_of(brand, key)).collect();
     for segment in sealed.into_iter().filter(|_| !keys.is_empty()) {
         let kept = sealing::sealed_one(&mut *snapshot, segment).await?;
         let whole = if kept.is_whole() { Filter::from_bytes(&kept.filter).ok() } else { None };
-        let Some(filter) = whole else { return Ok(Uniqueness::Unproved) };
+        let Some(filter) = whole else {
+            add_segment(&mut found.unproved, segment);
+            continue;
+        };
         let mut suspects = Vec::new();
         filter.probe(&hashes, |index| suspects.push(split(&keys[index])));
-        doubles += found_in(snapshot, segment, &suspects).await?;
+        for double in found_in(snapshot, segment, &suspects).await? {
+            add_double(&mut found.doubles, double);
+        }
     }
-    Ok(if doubles == 0 { Uniqueness::Proved } else { Uniqueness::Failed(doubles) })
+    Ok(found)
+}
+
+fn add_double(cases: &mut Cases, (brand_no, key): (i32, ReceiptKey)) {
+    cases.add(format!("receipt {:032x} of brand {brand_no}", key.0), Numbers::up_to(1));
 }
 
 fn split(key: &Key) -> (i32, ReceiptKey) {
@@ -128,26 +152,28 @@ async fn read(
     Ok(())
 }
 
-/// How many of the suspects a sealed segment has.
+/// Those of the suspects that a sealed segment has.
 async fn found_in(
     snapshot: &mut PgConnection,
     segment: i64,
     suspects: &[(i32, ReceiptKey)],
-) -> Result<u64, Error> {
+) -> Result<Vec<(i32, ReceiptKey)>, Error> {
     if suspects.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let table = table_of(segment);
     let statement = format!(
-        "select count(*) from unnest($1::int[], $2::bytea[]) as w (brand_no, receipt_key) \
+        "select w.place from unnest($1::int[], $2::bytea[]) \
+            with ordinality as w (brand_no, receipt_key, place) \
          where exists (select from {table} l where l.brand_no = w.brand_no \
             and l.receipt_key = encode(w.receipt_key, 'hex')::uuid and l.source < 3)"
     );
     // The name is made of digits.
-    let found: i64 = sqlx::query_scalar(AssertSqlSafe(statement))
+    let places: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(statement))
         .bind(suspects.iter().map(|(brand, _)| *brand).collect::<Vec<_>>())
         .bind(suspects.iter().map(|(_, key)| key.0.to_be_bytes()).collect::<Vec<_>>())
-        .fetch_one(snapshot)
+        .fetch_all(snapshot)
         .await?;
-    Ok(found.unsigned_abs())
+    let at = |place: i64| suspects.get(usize::try_from(place).ok()?.checked_sub(1)?).copied();
+    Ok(places.into_iter().filter_map(at).collect())
 }

@@ -6,7 +6,7 @@ fn good() -> Facts {
     Facts {
         passed: true,
         stream_confirmed: true,
-        uniqueness: Uniqueness::Proved,
+        uniqueness: Some(Uniqueness::default()),
         has_plan: true,
         tax_determined: true,
         ..Facts::default()
@@ -21,6 +21,17 @@ fn over(reason: Reason) -> Override {
     }
 }
 
+/// An answer that was given while these were the facts.
+fn given(reason: Reason, facts: &Facts) -> Answer {
+    let mut found = findings("ACME", facts).into_iter().filter(|one| one.reason == reason);
+    let seen = found.next().map(|finding| finding.cases).unwrap_or_default();
+    Answer { said: over(reason), seen }
+}
+
+fn numbered(name: &str, ranges: &[(u64, u64)]) -> Cases {
+    Cases::default().with(name, ranges.to_vec().into())
+}
+
 /// For each reason facts that are good but for it.
 fn bad(reason: Reason) -> Facts {
     let text = |text: &str| vec![text.to_owned()];
@@ -28,19 +39,31 @@ fn bad(reason: Reason) -> Facts {
     match reason {
         Reason::Gap => facts.gaps = vec![Gap { epoch: 1, first: 10, last: 19 }],
         Reason::NotPassed => facts.passed = false,
-        Reason::StreamUnconfirmed => facts.stream_confirmed = false,
-        Reason::Rejections => facts.rejections = 1,
-        Reason::Conflicts => facts.conflicts = 2,
-        Reason::Parked => facts.parked = 3,
-        Reason::Unassigned => facts.unassigned = 4,
+        Reason::StreamUnconfirmed => {
+            facts.stream_confirmed = false;
+            facts.stream_doubts = numbered("gap", &[(2, 2)]);
+        }
+        Reason::Rejections => facts.rejections = numbered("rejection", &[(7, 7)]),
+        Reason::Conflicts => facts.conflicts = numbered("conflict", &[(3, 4)]),
+        Reason::Parked => facts.parked = numbered("position of epoch 1", &[(5, 5), (8, 9)]),
+        Reason::Unassigned => facts.unassigned = numbered("receipt of a stretch", &[(1, 4)]),
         Reason::Unpriced => {
             facts.unpriced =
                 vec![("CERT_VALID@V2 true".to_owned(), 5), ("X@V1 false".to_owned(), 6)];
         }
         Reason::EarlierPeriod => facts.earlier_period = NaiveDate::from_ymd_opt(2026, 9, 1),
-        Reason::UniquenessUnproved => facts.uniqueness = Uniqueness::Unproved,
-        Reason::UniquenessFailed => facts.uniqueness = Uniqueness::Failed(7),
-        Reason::AuditRed => facts.audit = text("usage of 2026-10-01 differs"),
+        Reason::UniquenessUnproved => {
+            let unproved = numbered("segment", &[(1, 2)]);
+            facts.uniqueness = Some(Uniqueness { unproved, ..Uniqueness::default() });
+        }
+        Reason::UniquenessFailed => {
+            let doubles = numbered("receipt", &[(1, 7)]);
+            facts.uniqueness = Some(Uniqueness { doubles, ..Uniqueness::default() });
+        }
+        Reason::AuditRed => {
+            facts.audit = text("usage of 2026-10-01 differs");
+            facts.audit_findings = Cases::one("usage: 2026-10-01 differs");
+        }
         Reason::NoPlan => facts.has_plan = false,
         Reason::BuyerIncomplete => facts.buyer_lacks = text("city"),
         Reason::IssuerIncomplete => facts.issuer_lacks = text("IBAN"),
@@ -53,7 +76,7 @@ fn bad(reason: Reason) -> Facts {
 #[test]
 fn nothing_speaks_against_good_facts() {
     assert_eq!(findings("ACME", &good()), []);
-    assert_eq!(decide(Vec::new(), &[over(Reason::Gap)]), Ok(Vec::new()));
+    assert_eq!(decide(Vec::new(), &[given(Reason::Gap, &bad(Reason::Gap))]), Ok(Vec::new()));
 }
 
 #[test]
@@ -106,7 +129,8 @@ fn an_admin_overrides_most_reasons_and_never_these() {
         .filter(|&reason| {
             let found = findings("ACME", &bad(reason));
             assert_eq!(decide(found.clone(), &[]), Err(Blocked(found.clone())));
-            match decide(found.clone(), &[over(reason), over(Reason::Gap)]) {
+            let gap = given(Reason::Gap, &bad(Reason::Gap));
+            match decide(found.clone(), &[given(reason, &bad(reason)), gap]) {
                 // Only the override that was needed is kept.
                 Ok(used) => {
                     assert_eq!(used, [over(reason)]);
@@ -132,10 +156,61 @@ fn an_override_has_a_name_and_an_explanation_and_is_of_one_reason() {
         Override { because: String::new(), ..over(Reason::Gap) },
         over(Reason::Rejections),
     ] {
+        let wrong = Answer { said: wrong, seen: found[0].cases.clone() };
         assert_eq!(decide(found.clone(), &[wrong]), Err(Blocked(found.clone())));
     }
     let mut facts = bad(Reason::Gap);
-    facts.rejections = 2;
-    let blocked = decide(findings("ACME", &facts), &[over(Reason::Gap)]).unwrap_err();
+    facts.rejections = numbered("rejection", &[(4, 5)]);
+    let gap = given(Reason::Gap, &facts);
+    let blocked = decide(findings("ACME", &facts), &[gap]).unwrap_err();
     expect!["the period is not complete: rejections: ACME has 2 open rejections; retry or dismiss them: `prooftally events rejected list`"].assert_eq(&blocked.to_string());
+}
+
+/// For each reason that can be answered for: less than was seen passes, and more does not.
+#[test]
+fn an_override_is_for_what_was_seen_and_for_nothing_that_comes_later() {
+    let gap = |first, last| Gap { epoch: 1, first, last };
+    let one_more = |reason| {
+        let mut facts = bad(reason);
+        match reason {
+            Reason::Gap => facts.gaps.push(gap(30, 30)),
+            Reason::StreamUnconfirmed => facts.stream_doubts.add("gap", vec![(3, 3)].into()),
+            Reason::Rejections => facts.rejections.add("rejection", vec![(8, 8)].into()),
+            Reason::Conflicts => facts.conflicts.add("conflict", vec![(5, 5)].into()),
+            Reason::Parked => facts.parked.add("position of epoch 2", vec![(5, 5)].into()),
+            Reason::Unassigned => facts.unassigned = numbered("receipt of a stretch", &[(1, 5)]),
+            Reason::Unpriced => facts.unpriced[0].1 += 1,
+            Reason::EarlierPeriod => facts.earlier_period = NaiveDate::from_ymd_opt(2026, 8, 1),
+            Reason::UniquenessUnproved => {
+                let found = facts.uniqueness.as_mut().unwrap();
+                found.unproved.add("segment", vec![(3, 3)].into());
+            }
+            Reason::UniquenessFailed => {
+                facts.uniqueness.as_mut().unwrap().doubles.add("other", Numbers::up_to(1));
+            }
+            Reason::AuditRed => facts.audit_findings.add("tiling: a hole", Numbers::up_to(1)),
+            // A period passes once; and these nobody answers for.
+            _ => return None,
+        }
+        Some(facts)
+    };
+    let mut tried = 0;
+    for reason in Reason::ALL {
+        let Some(more) = one_more(reason) else { continue };
+        tried += 1;
+        let (before, after) = (findings("ACME", &bad(reason)), findings("ACME", &more));
+        let answers = [given(reason, &bad(reason))];
+        assert_eq!(decide(before.clone(), &answers), Ok(vec![over(reason)]));
+        assert_eq!(decide(after.clone(), &answers), Err(Blocked(after.clone())), "{reason:?}");
+        // Who answers again answers for all of it, and part of that may be settled meanwhile.
+        let both = [given(reason, &more), given(reason, &bad(reason))];
+        assert_eq!(decide(after, &both), Ok(vec![over(reason)]));
+        if reason != Reason::EarlierPeriod {
+            assert_eq!(decide(before, &both[..1]), Ok(vec![over(reason)]), "{reason:?}");
+        }
+    }
+    assert_eq!(tried, 11);
+    // What was there before is not answered for by what nobody has seen.
+    let nothing = Answer { said: over(Reason::Gap), seen: Cases::default() };
+    assert!(decide(findings("ACME", &bad(Reason::Gap)), &[nothing]).is_err());
 }

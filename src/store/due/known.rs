@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use billing::assignment::Timeline;
-use billing::completeness::{Gap, Uniqueness};
+use billing::completeness::{Answer, Cases, Gap, Numbers, Uniqueness};
 use billing::document::{Charged, Override};
 use billing::hash::Hash;
 use billing::line::LineKey;
@@ -13,6 +13,7 @@ use billing::period::{Period, Slot};
 use billing::tax::{Category, Dated, Treatment};
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
+use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 use crate::store::brands::{self, Brand, Scope};
@@ -28,9 +29,12 @@ pub struct Known {
     /// The last entry of the ledger.
     pub cutoff: i64,
     pub gaps: Vec<(Gap, Option<DateTime<Utc>>)>,
-    pub stream_confirmed: bool,
+    /// Open gaps that say that the stream may not be the one that was read.
+    pub stream_doubts: Cases,
     pub caught_up: DateTime<Utc>,
+    /// What the last audit found, in short, and each of its findings.
     pub audit: Vec<String>,
+    pub audit_findings: Cases,
     pub uniqueness: Uniqueness,
     of: BTreeMap<i32, OfBrand>,
     /// Usage rows by brand and first day of the periods that are computed.
@@ -48,13 +52,14 @@ pub struct OfBrand {
     pub previous: Option<Hash>,
     /// Periods with an invoice that stands, oldest first.
     pub invoiced: Vec<Invoiced>,
-    pub rejections: u64,
-    pub conflicts: u64,
-    pub parked: u64,
+    pub rejections: Cases,
+    pub conflicts: Cases,
+    pub parked: Cases,
     pub unassigned: Vec<Unassigned>,
     /// Of the brand (no day), or of the period that begins on the day.
     pub holds: Vec<(Option<NaiveDate>, String)>,
-    pub overrides: Vec<(NaiveDate, Override)>,
+    /// By first day of the period, the newest first.
+    pub answers: Vec<(NaiveDate, Answer)>,
     pub billed: BTreeMap<NaiveDate, Vec<Charged>>,
 }
 
@@ -100,7 +105,8 @@ impl Known {
         let brands = brands::within(&mut *snapshot, scope).await?;
         let catalog = catalog::read(&mut *snapshot).await?;
         let cutoff = usage_fold::last_entry(&mut *snapshot).await?;
-        let (gaps, stream_confirmed) = gaps(snapshot).await?;
+        let (gaps, stream_doubts) = gaps(snapshot).await?;
+        let (audit, audit_findings) = audit(snapshot).await?;
         let caught_up: Option<DateTime<Utc>> =
             sqlx::query_scalar("select nullif(at, '-infinity') from caught_up")
                 .fetch_one(&mut *snapshot)
@@ -111,9 +117,10 @@ impl Known {
             catalog,
             cutoff,
             gaps,
-            stream_confirmed,
+            stream_doubts,
             caught_up: caught_up.unwrap_or(DateTime::<Utc>::MIN_UTC),
-            audit: audit(snapshot).await?,
+            audit,
+            audit_findings,
             uniqueness: if proves {
                 uniqueness::prove(snapshot, cutoff, scope).await?
             } else {
@@ -287,26 +294,7 @@ impl Known {
         snapshot: &mut PgConnection,
         scope: &Scope,
     ) -> Result<(), Error> {
-        let counts: Vec<(i32, i64, i64, i64)> = sqlx::query_as(
-            "select brand_no, sum(r)::bigint, sum(c)::bigint, sum(p)::bigint from ( \
-                select b.brand_no, count(*) as r, 0 as c, 0 as p from rejection x \
-                    join brand b using (brand_id) where x.state = 'open' \
-                        and ($1::int[] is null or b.brand_no = any($1)) group by 1 \
-                union all select brand_no, 0, count(*), 0 from conflict where state = 'open' \
-                    and ($1::int[] is null or brand_no = any($1)) group by 1 \
-                union all select brand_no, 0, 0, count(*) from parked_event where outcome is null \
-                    and ($1::int[] is null or brand_no = any($1)) group by 1) n group by brand_no",
-        )
-        .bind(scope.numbers())
-        .fetch_all(&mut *snapshot)
-        .await?;
-        for (brand, rejections, conflicts, parked) in counts {
-            self.with(brand, |of| {
-                of.rejections = rejections.unsigned_abs();
-                of.conflicts = conflicts.unsigned_abs();
-                of.parked = parked.unsigned_abs();
-            });
-        }
+        self.read_open(snapshot, scope).await?;
         let numbers: BTreeMap<String, i32> =
             self.brands.iter().map(|brand| (brand.id.as_str().to_owned(), brand.no)).collect();
         for found in unassigned::unassigned(&mut *snapshot, scope).await? {
@@ -324,15 +312,51 @@ impl Known {
         for (brand, period, because) in holds {
             self.with(brand, |of| of.holds.push((period, because)));
         }
-        let overrides: Vec<(i32, NaiveDate, String, String, String)> = sqlx::query_as(
-            "select brand_no, period_start, reason, made_by, because from period_override \
-             where $1::int[] is null or brand_no = any($1) order by override_no desc",
+        // Those that were given before it was noted for what answer for nothing.
+        let answers: Vec<(i32, NaiveDate, String, String, String, Json<Cases>)> = sqlx::query_as(
+            "select brand_no, period_start, reason, made_by, because, cases from period_override \
+             where cases is not null and ($1::int[] is null or brand_no = any($1)) \
+             order by override_no desc",
         )
         .bind(scope.numbers())
         .fetch_all(&mut *snapshot)
         .await?;
-        for (brand, period, reason, by, because) in overrides {
-            self.with(brand, |of| of.overrides.push((period, Override { reason, by, because })));
+        for (brand, period, reason, by, because, Json(seen)) in answers {
+            let said = Override { reason, by, because };
+            self.with(brand, |of| of.answers.push((period, Answer { said, seen })));
+        }
+        Ok(())
+    }
+
+    /// Open rejections and conflicts by their numbers, and parked events by their positions.
+    async fn read_open(&mut self, snapshot: &mut PgConnection, scope: &Scope) -> Result<(), Error> {
+        // Numbers that follow each other are one range, so that many cases are little to read and to keep.
+        let open: Vec<(i32, String, Option<i32>, Json<Numbers>)> = sqlx::query_as(
+            "select brand_no, kind, epoch, jsonb_agg(jsonb_build_array(lower(r), upper(r) - 1)) \
+             from ( \
+                select b.brand_no, 'rejection' as kind, null::int as epoch, \
+                    range_agg(int8range(rejection_no, rejection_no, '[]')) as numbers \
+                from rejection x join brand b using (brand_id) where x.state = 'open' \
+                    and ($1::int[] is null or b.brand_no = any($1)) group by 1 \
+                union all select brand_no, 'conflict', null, \
+                    range_agg(int8range(conflict_no, conflict_no, '[]')) \
+                from conflict where state = 'open' \
+                    and ($1::int[] is null or brand_no = any($1)) group by 1 \
+                union all select brand_no, 'parked', epoch, \
+                    range_agg(int8range(sequence, sequence, '[]')) \
+                from parked_event where outcome is null \
+                    and ($1::int[] is null or brand_no = any($1)) group by 1, 3) n \
+             cross join unnest(numbers) as r group by 1, 2, 3",
+        )
+        .bind(scope.numbers())
+        .fetch_all(&mut *snapshot)
+        .await?;
+        for (brand, kind, epoch, Json(numbers)) in open {
+            self.with(brand, |of| match (kind.as_str(), epoch) {
+                (_, Some(epoch)) => of.parked.add(format!("position of epoch {epoch}"), numbers),
+                ("rejection", None) => of.rejections.add(kind, numbers),
+                (_, None) => of.conflicts.add(kind, numbers),
+            });
         }
         Ok(())
     }
@@ -382,30 +406,40 @@ pub(crate) fn hash_of(bytes: &[u8]) -> Result<Hash, Error> {
 
 type Gaps = Vec<(Gap, Option<DateTime<Utc>>)>;
 
-/// Open gaps with the time of the next message; and whether the stream is the one that was read.
-async fn gaps(snapshot: &mut PgConnection) -> Result<(Gaps, bool), Error> {
-    type Row = (i32, i64, Option<i64>, Option<DateTime<Utc>>, String);
+/// Open gaps with the time of the next message; and those that say that the stream may not be the one that
+/// was read.
+async fn gaps(snapshot: &mut PgConnection) -> Result<(Gaps, Cases), Error> {
+    type Row = (i64, i32, i64, Option<i64>, Option<DateTime<Utc>>, bool);
     let rows: Vec<Row> = sqlx::query_as(
-        "select epoch, first, last, next_stored_at, reason from gap where accepted_at is null \
-         order by gap_no",
+        "select gap_no, epoch, first, last, next_stored_at, reason = 'missing' from gap \
+         where accepted_at is null order by gap_no",
     )
     .fetch_all(&mut *snapshot)
     .await?;
-    let confirmed = rows.iter().all(|(.., reason)| reason == "missing");
-    let missing = rows.into_iter().filter(|(.., reason)| reason == "missing");
-    let gaps = missing.map(|(epoch, first, last, next, _)| {
-        let last = last.unwrap_or(first).unsigned_abs();
-        (Gap { epoch: epoch.unsigned_abs(), first: first.unsigned_abs(), last }, next)
-    });
-    Ok((gaps.collect(), confirmed))
+    let (mut gaps, mut doubts) = (Vec::new(), Cases::default());
+    for (gap_no, epoch, first, last, next, is_missing) in rows {
+        if is_missing {
+            let last = last.unwrap_or(first).unsigned_abs();
+            gaps.push((
+                Gap { epoch: epoch.unsigned_abs(), first: first.unsigned_abs(), last },
+                next,
+            ));
+        } else {
+            let number = gap_no.unsigned_abs();
+            doubts.add("gap", vec![(number, number)].into());
+        }
+    }
+    Ok((gaps, doubts))
 }
 
-/// What the last audit found to be wrong.
-async fn audit(snapshot: &mut PgConnection) -> Result<Vec<String>, Error> {
+/// What the last audit found to be wrong, in short, and each of its findings.
+async fn audit(snapshot: &mut PgConnection) -> Result<(Vec<String>, Cases), Error> {
     let last = audit_runs::last(&mut *snapshot).await?;
-    let red = last.filter(|last| last.violations > 0);
-    Ok(red
-        .map(|last| format!("{} violations in audit {}", last.violations, last.run_no))
-        .into_iter()
-        .collect())
+    let Some(red) = last.filter(|last| last.violations > 0) else { return Ok(Default::default()) };
+    let violations = audit_runs::violations(&mut *snapshot, red.run_no).await?;
+    let found = violations.into_iter().fold(Cases::default(), |cases, (what, count)| {
+        cases.with(what, Numbers::up_to(count.unsigned_abs()))
+    });
+    let short = format!("{} violations in audit {}", red.violations, red.run_no);
+    Ok((vec![short], found))
 }

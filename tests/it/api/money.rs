@@ -229,6 +229,59 @@ async fn a_reason_is_answered_for_by_an_admin_and_stands_on_the_document() {
     assert_eq!(body["overrides"][0]["because"], "known to the brand");
 }
 
+/// Nobody answers for what is to come, and what comes later speaks against the invoice again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_for_the_cases_that_were_there_when_it_was_given() {
+    let till = till(&[("acme", "2026-03-01"); 4]).await;
+    let (finance, admin) = (till.client("finance").await, till.client("admin").await);
+    let target = format!("{DRAFT}/override");
+    let answer = |cases: Option<&Value>| {
+        let body = json!({"reason": "conflicts", "because": "known to the brand"});
+        cases.map_or(
+            body.clone(),
+            |cases| json!({"reason": body["reason"], "because": body["because"], "cases": cases}),
+        )
+    };
+    let conflict = async |id: &str| {
+        let other = crate::metering::receipt(id, "acme").replace("CERT", "DUE_DILIGENCE");
+        till.world.publish_raw("proofs.verified", [other]).await;
+        till.count("none", &[]).await;
+        finance.get(DRAFT).await.ok()
+    };
+    let early = admin.post(&target, answer(None)).await;
+    assert_eq!(early.problem(), "refused");
+    assert!(early.text().contains("nothing of conflicts speaks against"), "{}", early.text());
+    let none = "select count(*) from period_override";
+    assert_eq!(till.scalar::<i64>(none).await, 0);
+
+    let first = conflict("r-0").await["reasons"][0]["cases"].clone();
+    // A row of an engine before this one does not say what it is for.
+    let legacy = "insert into period_override (brand_no, period_start, reason, because, made_by) \
+        select brand_no, '2026-03-01', 'conflicts', 'known', 'ada' from brand returning override_no";
+    till.scalar::<i64>(legacy).await;
+    assert_eq!(finance.get(DRAFT).await.ok()["state"], "blocked");
+    let ready = admin.post(&target, answer(Some(&first))).await.ok();
+    assert_eq!((&ready["state"], &ready["reasons"][0]["cases"]), (&json!("ready"), &first));
+    let noted: Value = till.scalar("select cases from period_override where override_no = 2").await;
+    assert_eq!(noted, json!({"conflict": [[1, 1]]}));
+
+    let draft = conflict("r-1").await;
+    assert_eq!(draft["state"], "blocked");
+    let reason = &draft["reasons"][0];
+    assert_eq!((&reason["reason"], &reason["overridden_by"]), (&json!("conflicts"), &json!(null)));
+    let approved = json!({"expected_total": draft["total"]});
+    let blocked = finance.post(&format!("{DRAFT}/finalize"), approved.clone()).await;
+    assert_eq!(blocked.problem(), "blocked");
+    assert_eq!(admin.post(&target, answer(Some(&first))).await.problem(), "changed-meanwhile");
+    assert_eq!(admin.post(&target, answer(Some(&json!("1")))).await.problem(), "invalid-body");
+    let ready = admin.post(&target, answer(Some(&reason["cases"]))).await.ok();
+    assert_eq!(ready["state"], "ready");
+    // Fewer than were seen are answered for as well.
+    admin.post("/v1/conflicts/1/dismiss", json!({"because": "settled"})).await.ok();
+    assert_eq!(finance.get(DRAFT).await.ok()["reasons"][0]["overridden_by"], "key 2 (test)");
+    finance.post(&format!("{DRAFT}/finalize"), approved).await.is(201);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_issues_what_was_approved_and_says_what_it_did_not() {
     let till =
