@@ -158,7 +158,7 @@ pub async fn withdraw(
     Path((plan, version)): Path<(String, i32)>,
     Body(Because { because }): Body<Because>,
 ) -> Result<Json<PlanVersions>, Problem> {
-    let found = known(&api, &plan).await?;
+    let found = known(&api, &caller, &plan).await?;
     if !found.iter().any(|one| one.version.version == version) {
         return Err(Problem::not_found(format!("version {version} of plan {plan}")));
     }
@@ -166,5 +166,5 @@ pub async fn withdraw(
     plans::withdraw(pool, &plan, version, &because.0, &caller.name)
         .await
         .map_err(Problem::of_rule)?;
-    get(State(api), Path(plan)).await
+    get(State(api), caller, Path(plan)).await
 }

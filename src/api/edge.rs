@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 
 use super::Api;
 use super::problem::{Kind, Problem};
+use crate::store::change;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -104,7 +105,7 @@ pub async fn in_turn(State(api): State<Api>, request: Request, next: Next) -> Re
         let detail = "as many changes are being made as can be at once; this one was not begun";
         return Problem::new(Kind::Busy, detail).into_response();
     };
-    next.run(request).await
+    change::noticed(next.run(request)).await
 }
 
 /// Tells a database that is away from one that was not asked, since each connection to it was in use: who waits

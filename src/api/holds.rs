@@ -125,12 +125,14 @@ pub async fn set(
 ) -> Result<Response, Problem> {
     let (pool, because) = (&api.store().pool, because.as_str());
     let no = holds::set(pool, &brand.id, period_start, because, &caller.name).await?;
-    Ok((StatusCode::CREATED, Json(of_number(api, no).await?)).into_response())
+    Ok((StatusCode::CREATED, Json(of_number(api, caller, no).await?)).into_response())
 }
 
-async fn of_number(api: &Api, no: i64) -> Result<BillingHold, Problem> {
+async fn of_number(api: &Api, caller: &Caller, no: i64) -> Result<BillingHold, Problem> {
     let filter = Filter { hold_no: Some(no), released: true, limit: 1, ..Filter::default() };
-    let found = holds::list(&api.store().pool, &filter).await?.pop();
+    let mut snapshot = api.read(caller).await?;
+    let found = holds::list(&mut *snapshot, &filter).await?.pop();
+    drop(snapshot);
     found.map(BillingHold::from).ok_or_else(|| no_hold(no))
 }
 
@@ -148,10 +150,10 @@ pub async fn release(
     Path(hold_no): Path<i64>,
     Body(why): Body<Because>,
 ) -> Result<Json<BillingHold>, Problem> {
-    let hold = of_number(&api, hold_no).await?;
+    let hold = of_number(&api, &caller, hold_no).await?;
     let pool = &api.store().pool;
     if !holds::clear(pool, hold_no, why.because.as_str(), &caller.name).await? {
         return Err(Problem::refused(format!("hold {} is released already", hold.hold_no)));
     }
-    of_number(&api, hold_no).await.map(Json)
+    of_number(&api, &caller, hold_no).await.map(Json)
 }

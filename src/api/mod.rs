@@ -75,7 +75,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::store::due::{Terms, issuer_at};
 use crate::store::finding::Lent;
 use crate::store::plan_file::folder::PriceLists;
-use crate::store::{Store, reading};
+use crate::store::{Error, Store, change, reading};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use access::Operation;
@@ -128,6 +128,10 @@ impl Shared {
     }
 }
 
+/// How long who has made a change waits for a connection among all others, before taking the one that is kept for
+/// its answer.
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// What all handlers share.
 #[derive(Clone)]
 pub struct Api {
@@ -142,6 +146,8 @@ struct Inner {
     operations: HashMap<(String, String), Operation>,
     limiter: Limiter,
     streams: Streams,
+    /// A connection beside those of `store`, to answer for what was made while all of those are in use.
+    answers: Store,
     /// Places of those who change something.
     changes: Semaphore,
     oidc: Option<Oidc>,
@@ -167,7 +173,17 @@ impl Api {
     /// is dropped, the database is told as the connection goes back to the pool.
     async fn read(&self, caller: &Caller) -> Result<PgTransaction<'static>, Problem> {
         let timeout = self.inner.config.request_timeout;
-        Ok(reading::begin(&self.inner.store, caller.brand_no(), timeout).await?)
+        let begin = |store| reading::begin(store, caller.brand_no(), timeout);
+        if !change::is_begun() {
+            return Ok(begin(&self.inner.store).await?);
+        }
+        // What was made is answered as made, whoever else has the connections.
+        match tokio::time::timeout(MOMENT, begin(&self.inner.store)).await {
+            Err(_) | Ok(Err(Error::Unavailable(sqlx::Error::PoolTimedOut))) => {
+                Ok(begin(&self.inner.answers).await?)
+            }
+            Ok(snapshot) => Ok(snapshot?),
+        }
     }
 }
 
@@ -222,6 +238,7 @@ fn router(config: Config, store: Store, oidc: Option<Oidc>, engine: Shared) -> R
     let operations = access::operations(&document);
     let body_bytes_max = config.body_bytes_max;
     let Shared { health, metrics, counted } = engine;
+    let answers = store.apart(1, config.request_timeout);
     let inner = Inner {
         config,
         store,
@@ -230,6 +247,7 @@ fn router(config: Config, store: Store, oidc: Option<Oidc>, engine: Shared) -> R
         operations,
         limiter,
         streams,
+        answers,
         changes,
         oidc,
         counted,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
+use super::caller::Caller;
 use super::page::{At, Listed, Page, Path};
 use super::plan_terms::PlanTerms;
 use super::problem::Problem;
@@ -113,11 +114,12 @@ impl From<Standing> for PlanVersion {
 }
 
 /// All versions of a plan, with their withdrawals, by number.
-async fn versions(api: &Api, name: &str) -> Result<Vec<Standing>, Problem> {
-    let pool = &api.store().pool;
+async fn versions(api: &Api, caller: &Caller, name: &str) -> Result<Vec<Standing>, Problem> {
+    let mut snapshot = api.read(caller).await?;
     let today = Utc::now().date_naive();
-    let holding = plans::versions(pool, Some(name)).await?;
-    let withdrawn = plans::withdrawn(pool, Some(name)).await?;
+    let holding = plans::versions(&mut *snapshot, Some(name)).await?;
+    let withdrawn = plans::withdrawn(&mut snapshot, Some(name)).await?;
+    drop(snapshot);
     let is_over = |at: usize| holding.get(at + 1).is_some_and(|next| next.effective_from <= today);
     let holds = |(at, version): (usize, &Version)| Standing {
         version: version.clone(),
@@ -154,9 +156,10 @@ pub async fn list(State(api): State<Api>, at: At) -> Result<Listed<Plan>, Proble
     responses((status = 200, description = "By number", body = PlanVersions)))]
 pub async fn get(
     State(api): State<Api>,
+    caller: Caller,
     Path(plan): Path<String>,
 ) -> Result<Json<PlanVersions>, Problem> {
-    let found = known(&api, &plan).await?;
+    let found = known(&api, &caller, &plan).await?;
     Ok(Json(PlanVersions { data: found.into_iter().map(PlanVersion::from).collect() }))
 }
 
@@ -164,11 +167,11 @@ pub async fn get(
 ///
 /// # Errors
 /// If none was.
-pub async fn known(api: &Api, plan: &str) -> Result<Vec<Standing>, Problem> {
+pub async fn known(api: &Api, caller: &Caller, plan: &str) -> Result<Vec<Standing>, Problem> {
     if !ids::is_name(plan, ids::NAME_BYTES_MAX) {
         return Err(no_plan(plan));
     }
-    let found = versions(api, plan).await?;
+    let found = versions(api, caller, plan).await?;
     if found.is_empty() { Err(no_plan(plan)) } else { Ok(found) }
 }
 
@@ -179,9 +182,10 @@ pub async fn known(api: &Api, plan: &str) -> Result<Vec<Standing>, Problem> {
     responses((status = 200, description = "It", body = PlanText)))]
 pub async fn version(
     State(api): State<Api>,
+    caller: Caller,
     Path((plan, version)): Path<(String, i32)>,
 ) -> Result<Json<PlanText>, Problem> {
-    let mut all = known(&api, &plan).await?.into_iter();
+    let mut all = known(&api, &caller, &plan).await?.into_iter();
     let found = all.find(|one| one.version.version == version);
     let found =
         found.ok_or_else(|| Problem::not_found(format!("version {version} of plan {plan}")))?;

@@ -16,8 +16,8 @@ use super::Api;
 use super::caller::Caller;
 use super::page::Path;
 use super::problem::{Fault, Kind, Problem};
-use crate::store::change;
 use crate::store::requests::{self, Ask, Record};
+use crate::store::{Error, change};
 
 /// As long is waited for the engine's answer.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -192,9 +192,16 @@ async fn answered(api: &Api, caller: &Caller, asks: &[Ask]) -> Result<Vec<Record
     transaction.commit().await?;
     let longest = WAIT_MAX.min(api.config().request_timeout / 2);
     if let Some(last) = numbers.last() {
-        requests::wait(pool, *last, longest).await?;
+        match requests::wait(pool, *last, longest).await {
+            // They are asked for, whether or not there is a connection to see what becomes of them.
+            Ok(_) | Err(Error::Unavailable(sqlx::Error::PoolTimedOut)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(requests::records(pool, &numbers).await?)
+    let mut snapshot = api.read(caller).await?;
+    let records = requests::records(&mut *snapshot, &numbers).await?;
+    drop(snapshot);
+    Ok(records)
 }
 
 /// Where the answer will be, if there is none yet.

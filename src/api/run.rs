@@ -294,6 +294,9 @@ pub async fn finalize(
         }
         many @ NotApproved::TooMany { .. } => Problem::refused(many),
     })?;
+    let mut snapshot = api.read(&caller).await?;
+    let rejections_without_brand = rejections::open_without_brand(&mut *snapshot).await?;
+    drop(snapshot);
     let (blocked_count, blocked) = NotDue::list(done.refused.iter().filter(|not| is_blocked(not)));
     let (failed_count, failed) = NotDue::list(done.refused.iter().filter(|not| !is_blocked(not)));
     let issued = done.issued.iter().take(LISTED_MAX).map(|(brand, issued)| IssuedDocument {
@@ -309,6 +312,6 @@ pub async fn finalize(
         blocked,
         failed_count,
         failed,
-        rejections_without_brand: rejections::open_without_brand(&store.pool).await?,
+        rejections_without_brand,
     }))
 }

@@ -220,7 +220,7 @@ pub async fn create(
     let (days, now) = ((from.0, until.0), Utc::now());
     let no = waivers::waive(pool, &brand, days, &because.0, now, &caller.name).await;
     let no = no.map_err(Problem::of_rule)?.map_err(Refused::Place)?;
-    Ok((StatusCode::CREATED, Json(record(&api, no).await?.into())))
+    Ok((StatusCode::CREATED, Json(record(&api, &caller, no).await?.into())))
 }
 
 /// Withdraws a waiver, so that its days are unassigned again.
@@ -234,16 +234,18 @@ pub async fn withdraw(
     Path(waiver_no): Path<i64>,
     Body(Because { because }): Body<Because>,
 ) -> Result<Json<Waiver>, Problem> {
-    let found = record(&api, waiver_no).await?;
+    let found = record(&api, &caller, waiver_no).await?;
     let brand = BrandId::new(&found.brand_id).ok_or_else(|| no_brand(&found.brand_id))?;
     let pool = &api.store().pool;
     if !waivers::withdraw(pool, &brand, waiver_no, &because.0, &caller.name).await? {
         return Err(Problem::refused(format!("waiver {waiver_no} is withdrawn already")));
     }
-    Ok(Json(record(&api, waiver_no).await?.into()))
+    Ok(Json(record(&api, &caller, waiver_no).await?.into()))
 }
 
-async fn record(api: &Api, waiver_no: i64) -> Result<waivers::Record, Problem> {
-    let found = waivers::find(&api.store().pool, waiver_no).await?;
+async fn record(api: &Api, caller: &Caller, waiver_no: i64) -> Result<waivers::Record, Problem> {
+    let mut snapshot = api.read(caller).await?;
+    let found = waivers::find(&mut *snapshot, waiver_no).await?;
+    drop(snapshot);
     found.ok_or_else(|| Problem::not_found(format!("waiver {waiver_no}")))
 }

@@ -4,6 +4,7 @@
 //! is there if the change is, whatever becomes of the connection, the process or the answer. The row is the
 //! fence, too: once it was taken back or given to another try, what comes late under the old one is refused.
 
+use std::cell::Cell;
 use std::fmt;
 
 use sqlx::{PgPool, PgTransaction};
@@ -12,6 +13,7 @@ use super::Error;
 
 tokio::task_local! {
     static ATTEMPT: Attempt;
+    static IS_BEGUN: Cell<bool>;
 }
 
 /// One try of a request that carries an Idempotency-Key, by the name that its row has.
@@ -31,6 +33,17 @@ impl fmt::Display for Attempt {
     }
 }
 
+/// Does `work`, which can ask meanwhile whether [`is_begun`].
+pub async fn noticed<F: Future>(work: F) -> F::Output {
+    IS_BEGUN.scope(Cell::new(false), work).await
+}
+
+/// True if this work has begun a change, so that what it reads from then on is how it answers for something that
+/// may have been made.
+pub fn is_begun() -> bool {
+    IS_BEGUN.try_with(Cell::get).unwrap_or(false)
+}
+
 /// Begins a change. Its transaction ends by itself if this process stops in its middle, since the rows that
 /// it holds keep others waiting.
 ///
@@ -38,6 +51,8 @@ impl fmt::Display for Attempt {
 /// [`Error::Overtaken`] if the try that it belongs to was given up; or the database is away.
 pub async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, Error> {
     let mut transaction = pool.begin().await?;
+    // Where nobody wants to know it, it is not noticed.
+    let _ = IS_BEGUN.try_with(|is_begun| is_begun.set(true));
     // A connection keeps the plans of its triggers and foreign keys. Those that were made while a table was
     // small would read it whole, and go on doing so while a run fills it.
     sqlx::raw_sql(

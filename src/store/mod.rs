@@ -179,6 +179,24 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
+/// How all pools are.
+fn pool_options(connections_max: u32, acquire_timeout: Duration) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(acquire_timeout)
+        // A connection that was in use a moment ago is not asked whether it is still there: that would be
+        // a message more for each statement. If it is gone after all, the statement says so.
+        .test_before_acquire(false)
+        .before_acquire(|connection, about| {
+            Box::pin(async move {
+                if about.idle_for >= ASKED_AFTER {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+}
+
 /// The pool that reads, and the settings of single connections.
 #[derive(Clone)]
 pub struct Store {
@@ -201,22 +219,19 @@ impl Store {
         })?;
         let options =
             options.application_name("prooftally").log_statements(tracing::log::LevelFilter::Off);
-        let pool = PgPoolOptions::new()
-            .max_connections(config.connections_max)
-            .acquire_timeout(config.acquire_timeout)
-            // A connection that was in use a moment ago is not asked whether it is still there: that would be
-            // a message more for each statement. If it is gone after all, the statement says so.
-            .test_before_acquire(false)
-            .before_acquire(|connection, about| {
-                Box::pin(async move {
-                    if about.idle_for >= ASKED_AFTER {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
+        let pool = pool_options(config.connections_max, config.acquire_timeout)
             .connect_lazy_with(options.clone());
         Ok(Self { pool, options, commit_timeout: config.commit_timeout })
+    }
+
+    /// The same database by a pool of its own, of `connections_max` connections, for each of which is waited for
+    /// so long. They are made when they are needed, and closed when nobody has used them for a minute.
+    #[must_use]
+    pub fn apart(&self, connections_max: u32, acquire_timeout: Duration) -> Self {
+        let pool = pool_options(connections_max, acquire_timeout)
+            .idle_timeout(Duration::from_secs(60))
+            .connect_lazy_with(self.options.clone());
+        Self { pool, ..self.clone() }
     }
 
     /// A read-only snapshot.

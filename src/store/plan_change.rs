@@ -134,8 +134,8 @@ pub async fn apply(
             },
         }
     };
-    let version = match next {
-        Next::Version(version) => version,
+    let (version, before) = match next {
+        Next::Version { version, before } => (version, before),
         Next::Same(newest) if asked_from.is_some_and(|from| from != newest.effective_from) => {
             return Ok(Err(Refused::SameText(Box::new(newest))));
         }
@@ -146,8 +146,7 @@ pub async fn apply(
         }
         Next::NotLater(newest) => return Ok(Err(Refused::NotLater(Box::new(newest)))),
     };
-    let versions = plans::versions(pool, Some(&name)).await?;
-    let before = versions.iter().rfind(|one| one.version < version).map(plan).transpose()?;
+    let before = before.as_ref().map(plan).transpose()?;
     let changes = changes(before.as_ref(), &after);
     let outcome = if is_dry_run { Outcome::NotApplied } else { Outcome::Applied };
     Ok(Ok(Applied { name, version, effective_from, outcome, changes }))

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgExecutor, PgPool};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
 use super::{Error, change};
 
@@ -27,8 +27,8 @@ pub struct Version {
 /// What comes of applying a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// A new version with this number.
-    Version(i32),
+    /// A new version with this number, after the one that was the newest.
+    Version { version: i32, before: Option<Version> },
     /// The newest version has this text already: nothing to write.
     Same(Version),
     /// It would not take effect after the newest version: nothing may be written.
@@ -47,7 +47,7 @@ impl Next {
         match newest {
             Some(newest) if newest.source == source => Self::Same(newest),
             Some(newest) if newest.effective_from >= effective_from => Self::NotLater(newest),
-            _ => Self::Version(last.saturating_add(1)),
+            before => Self::Version { version: last.saturating_add(1), before },
         }
     }
 }
@@ -123,7 +123,7 @@ pub async fn page(
 /// # Errors
 /// If the database is away.
 pub async fn withdrawn(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     name: Option<&str>,
 ) -> Result<Vec<(Version, Withdrawal)>, Error> {
     let withdrawals: Vec<Withdrawal> = sqlx::query_as(
@@ -131,7 +131,7 @@ pub async fn withdrawn(
          where $1::text is null or plan_name = $1 order by plan_name, version",
     )
     .bind(name)
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await?;
     // Neither table loses a row, so what is read later has all versions that were withdrawn before.
     let versions: Vec<Version> = sqlx::query_as(
@@ -139,7 +139,7 @@ pub async fn withdrawn(
          from plan_version where $1::text is null or plan_name = $1",
     )
     .bind(name)
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await?;
     let mut versions: HashMap<(String, i32), Version> = versions
         .into_iter()
@@ -212,7 +212,7 @@ pub async fn apply(
     let newest = versions(&mut *transaction, Some(name)).await?.pop();
     let last = last_number(&mut *transaction, name).await?;
     let next = Next::after(newest, last, source, effective_from);
-    if let Next::Version(version) = next {
+    if let Next::Version { version, .. } = &next {
         sqlx::query(
             "insert into plan_version \
                 (plan_name, version, effective_from, source, sha256, applied_by) \

@@ -232,7 +232,7 @@ async fn versions_that_are_applied_at_once_stand_in_line() {
     let mut added = 0;
     for task in tasks {
         match task.await.unwrap() {
-            Next::Version(_) => added += 1,
+            Next::Version { .. } => added += 1,
             Next::NotLater(_) => {}
             Next::Same(version) => panic!("no two texts are the same: {version:?}"),
         }

@@ -65,7 +65,7 @@ pub async fn withdraw(store: &Store, withdraw: Withdraw) -> anyhow::Result<()> {
 pub async fn list(store: &Store, output: Output) -> anyhow::Result<()> {
     let today = Utc::now().date_naive();
     let versions = plans::versions(&store.pool, None).await?;
-    let withdrawn = plans::withdrawn(&store.pool, None).await?;
+    let withdrawn = plans::withdrawn(&mut *store.pool.acquire().await?, None).await?;
     let mut listing = Listing::new([
         "plan",
         "version",
@@ -111,7 +111,7 @@ pub async fn show(store: &Store, show: Show, output: Output) -> anyhow::Result<(
     let Show { name, version } = show;
     let mut versions = plans::versions(&store.pool, Some(&name)).await?;
     let wanted = version.or(versions.last().map(|newest| newest.version)).unwrap_or(0);
-    let withdrawn = plans::withdrawn(&store.pool, Some(&name)).await?;
+    let withdrawn = plans::withdrawn(&mut *store.pool.acquire().await?, Some(&name)).await?;
     versions.extend(withdrawn.into_iter().map(|(version, _)| version));
     let newest = versions.iter().map(|version| version.version).max().unwrap_or(0);
     let Some(found) = versions.into_iter().find(|found| found.version == wanted) else {

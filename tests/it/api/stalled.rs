@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::Desk;
+use super::client::Client;
 use crate::harness::world::metrics;
 use crate::harness::{DEADLINE, World, wait_for};
 
@@ -98,6 +99,38 @@ async fn a_pool_that_is_full_is_no_database_that_is_away() {
     let text = metrics(&desk.engine).await;
     assert!(text.contains("prooftally_api_busy_total 2\n"), "{text}");
     admin.get("/v1/brands").await.ok();
+}
+
+/// A change has the only connection, and somebody else takes it as soon as it is made: it is answered as made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_answered_as_made_though_each_connection_is_in_use() {
+    let mut world = World::new().await;
+    world.config.api.connections_max = 1;
+    world.config.database.acquire_timeout_ms = 2_000;
+    let desk = Desk::in_world(world).await;
+    desk.count(&[("r1", "acme", "2026-03-01")]).await;
+    let admin = desk.client("admin", None);
+    let lock = async |statement: &'static str| {
+        let mut lock = desk.world.pool().begin().await.unwrap();
+        sqlx::query(statement).execute(&mut *lock).await.unwrap();
+        lock
+    };
+    for path in ["/v1/brands/acme/hold", "/v1/brands/acme/park"] {
+        let changes = lock("lock table activity in exclusive mode").await;
+        let post = |admin: Client| async move { admin.post(path, json!({"because": "why"})).await };
+        let made = tokio::spawn(post(admin.clone()));
+        somebody_waits(&desk).await;
+        let keys = lock("lock table api_key in access exclusive mode").await;
+        let other = admin.clone();
+        let reads = tokio::spawn(async move { other.get("/v1/brands").await });
+        // Nobody can see that it waits within the engine. If it does not yet, less is tried here.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        changes.rollback().await.unwrap();
+        let answer = made.await.unwrap();
+        assert!(answer.status < 300, "{path}: {}", answer.text());
+        keys.rollback().await.unwrap();
+        reads.await.unwrap().ok();
+    }
 }
 
 /// Waits until a statement waits for a lock of a table.
