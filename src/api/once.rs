@@ -8,10 +8,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use billing::hash::Hash;
+use sqlx::PgPool;
+use tokio::runtime::Handle;
 
 use super::Api;
 use super::caller::Caller;
 use super::problem::{Kind, Problem};
+use crate::failpoint;
 use crate::store::change::Attempt;
 use crate::store::idempotency::{self, Answer, Known};
 
@@ -90,8 +93,41 @@ async fn answer(
         }
     };
     let request = Request::from_parts(parts, Body::from(bytes));
-    let response = attempt.clone().of(next.run(request)).await;
+    let unanswered = Unanswered { pool, attempt: Some(&attempt) };
+    let answer = async {
+        failpoint::at(|| format!("answer {key}"));
+        next.run(request).await
+    };
+    let response = attempt.clone().of(answer).await;
+    unanswered.answered();
     keep(api, &attempt, response).await
+}
+
+/// A try whose handler has not answered yet. If it never does, since it panicked, its key is free at once, unless
+/// something was done.
+struct Unanswered<'a> {
+    pool: &'a PgPool,
+    attempt: Option<&'a Attempt>,
+}
+
+impl Unanswered<'_> {
+    fn answered(mut self) {
+        self.attempt = None;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let Some(attempt) = self.attempt.cloned() else { return };
+        // Without a runtime the process ends, and the key is free after a while.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let pool = self.pool.clone();
+        runtime.spawn(async move {
+            if let Err(error) = idempotency::end(&pool, &attempt, false).await {
+                tracing::warn!(%error, "the Idempotency-Key of a request that failed is not free yet");
+            }
+        });
+    }
 }
 
 /// 1 to 255 visible characters.

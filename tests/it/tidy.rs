@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// What each module may use of this crate. Everything else is refused.
 const ARROWS: &[(&str, &[&str])] = &[
     ("actors", &["failpoint", "store", "telemetry"]),
-    ("api", &["sheet", "store", "telemetry"]),
+    ("api", &["failpoint", "sheet", "store", "telemetry"]),
     ("bus", &["actors", "failpoint", "store", "telemetry"]),
     (
         "cli",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use billing::hash::Hash;
 use billing::ids::BrandId;
+use fail::FailScenario;
 use prooftally::store::Error;
 use prooftally::store::change::{self, Attempt};
 use prooftally::store::holds;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::Desk;
 use super::client::{Answer, Client};
 use crate::crashes::by_way_of;
+use crate::faults::ONE_AT_A_TIME;
 use crate::harness::{Loss, Proxy, World, wait_for};
 
 const DAY: &str = "2026-03-01";
@@ -243,4 +245,30 @@ async fn a_try_that_still_makes_changes_is_not_given_up() {
     assert_eq!(begin().await, Known::Done, "nothing has come of it for long");
     make(&attempt).await;
     assert_eq!(begin().await, Known::Running);
+}
+
+/// A fault of ours ends the handler without an answer: the key is free as soon as that is noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_panics_gives_its_key_back() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let scenario = FailScenario::setup();
+    let desk = Desk::new().await;
+    desk.count(&[("r1", "acme", DAY)]).await;
+    let admin = desk.client("admin", None);
+    let key = "once-and-it-panics";
+    let hold = async || {
+        let body = (CHANGES[0].body)().to_string();
+        admin.send("POST", CHANGES[0].path, &[("idempotency-key", key)], Some(body)).await
+    };
+    fail::cfg(format!("answer {key}"), "panic(not this time)").unwrap();
+    assert_eq!(hold().await.problem(), "internal");
+    scenario.teardown();
+    let made = wait_for("the key is free", async || {
+        let again = hold().await;
+        let is_in_use = again.status == 409 && again.problem() == "idempotency-key-in-use";
+        (!is_in_use).then_some(again)
+    })
+    .await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(times(&desk.world, &CHANGES[0]).await, 1);
 }
