@@ -25,6 +25,7 @@ pub mod numbering;
 pub mod party;
 pub mod payment;
 pub mod period;
+pub mod plain;
 pub mod plan;
 pub mod pricing;
 pub mod projection;

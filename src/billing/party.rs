@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::plain;
 use crate::tax::Category;
 
 mod form;
@@ -131,6 +132,8 @@ pub enum Why {
     OtherRole,
     #[error("must have 1 to {CHARS_MAX} characters and no line breaks")]
     TextForm,
+    #[error(transparent)]
+    NotPlain(plain::Fault),
     #[error("is no country code of ISO 3166-1 (two capital letters, such as DE)")]
     CountryUnknown,
     #[error("must begin with a country code (EL for Greece, XI for Northern Ireland)")]
@@ -159,6 +162,7 @@ impl Why {
         match self {
             Why::OtherRole => "other_role",
             Why::TextForm => "text_form",
+            Why::NotPlain(_) => "text_not_plain",
             Why::CountryUnknown => "country_unknown",
             Why::VatPrefix => "vat_prefix",
             Why::VatForm => "vat_form",
@@ -193,6 +197,23 @@ impl Party {
     /// # Errors
     /// All that is wrong, in the order of the fields.
     pub fn new(
+        role: Role,
+        values: impl IntoIterator<Item = (Field, String)>,
+    ) -> Result<Self, Vec<Fault>> {
+        let party = Self::stored(role, values)?;
+        let unseen = party.values().filter_map(|(field, text)| {
+            Some(Fault { field, why: Why::NotPlain(plain::fault(text)?) })
+        });
+        let faults: Vec<Fault> = unseen.collect();
+        if faults.is_empty() { Ok(party) } else { Err(faults) }
+    }
+
+    /// As [`Party::new`], of values that were checked when they were written. Texts of before it was asked
+    /// whether they are what they look like are taken as they are.
+    ///
+    /// # Errors
+    /// As [`Party::new`].
+    pub fn stored(
         role: Role,
         values: impl IntoIterator<Item = (Field, String)>,
     ) -> Result<Self, Vec<Fault>> {

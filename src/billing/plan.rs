@@ -1,6 +1,6 @@
 //! Plans: what a brand pays. A [`Plan`] that exists can be priced.
 //!
-//! [`Plan::new`] is the only way to one; it refuses whole lists of [`Fault`]s, each with its place
+//! [`Plan::new`] is the way to one; it refuses whole lists of [`Fault`]s, each with its place
 //! and reason. Charges stand in order: the first whose selector matches takes the usage.
 #![deny(clippy::arithmetic_side_effects)]
 
@@ -197,6 +197,17 @@ impl Plan {
     /// # Errors
     /// Everything in them that cannot be priced.
     pub fn new(terms: Terms) -> Result<Self, Refused> {
+        let plan = Self::stored(terms)?;
+        let faults = check::labels(&plan.terms);
+        if faults.is_empty() { Ok(plan) } else { Err(Refused(faults)) }
+    }
+
+    /// As [`Plan::new`], of terms that were checked when they were applied. Labels of before it was asked whether
+    /// they are what they look like are taken as they are.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn stored(terms: Terms) -> Result<Self, Refused> {
         let faults = check::faults(&terms);
         if faults.is_empty() { Ok(Self { terms }) } else { Err(Refused(faults)) }
     }

@@ -69,7 +69,7 @@ pub async fn scope(
     let Some(of) = of else { return Ok(None) };
     let kinds = match LineKey::parse(&of.line_key) {
         Some(LineKey::Charge(number)) => {
-            let plan = plan_file::parse(&of.source).map_err(|error| {
+            let plan = plan_file::stored(&of.source).map_err(|error| {
                 Error::Corrupt(format!("plan {} cannot be read: {error}", of.plan_name))
             })?;
             let predicates = brands::predicates(&mut *snapshot).await?;

@@ -47,7 +47,7 @@ struct Found {
 impl Found {
     /// The charge of the plan on the document that takes the entry.
     fn charge(&self) -> Result<Option<LineKey>, Error> {
-        let plan = plan_file::parse(&self.source).map_err(|error| {
+        let plan = plan_file::stored(&self.source).map_err(|error| {
             Error::Corrupt(format!("plan {} cannot be read: {error}", self.plan_name))
         })?;
         let predicate = Predicate::new(&self.name, &self.version);

@@ -35,7 +35,7 @@ impl Catalog {
 pub async fn read(executor: impl PgExecutor<'_>) -> Result<Catalog, Error> {
     let mut catalog = Catalog::default();
     for row in plans::versions(executor, None).await? {
-        let plan = plan_file::parse(&row.source).map_err(|error| {
+        let plan = plan_file::stored(&row.source).map_err(|error| {
             let (name, version) = (&row.plan_name, row.version);
             Error::Corrupt(format!("version {version} of plan {name} cannot be read: {error}"))
         })?;

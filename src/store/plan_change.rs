@@ -175,7 +175,7 @@ fn in_force_from(
 /// # Errors
 /// If it cannot be read any more.
 pub fn plan(version: &Version) -> Result<Plan, Error> {
-    plan_file::parse(&version.source).map_err(|error| {
+    plan_file::stored(&version.source).map_err(|error| {
         let Version { plan_name, version, .. } = version;
         Error::Corrupt(format!("version {version} of plan {plan_name} cannot be read: {error}"))
     })

@@ -43,12 +43,23 @@ pub enum Error {
 /// If it is not TOML, has an unknown key or a wrong type (with the line), or cannot be priced (all
 /// that is wrong, with the charge).
 pub fn parse(text: &str) -> Result<Plan, Error> {
+    Ok(Plan::new(terms(text)?)?)
+}
+
+/// Reads the text of a version that was applied, as [`Plan::stored`] takes it.
+///
+/// # Errors
+/// As [`parse`].
+pub fn stored(text: &str) -> Result<Plan, Error> {
+    Ok(Plan::stored(terms(text)?)?)
+}
+
+fn terms(text: &str) -> Result<Terms, Error> {
     if text.len() > FILE_BYTES_MAX {
         return Err(Error::TooLarge(text.len()));
     }
     let file: PlanFile = toml::from_str(text).map_err(Box::new)?;
-    let reader = Reader { text };
-    Ok(Plan::new(reader.terms(file)?)?)
+    Reader { text }.terms(file)
 }
 
 #[derive(Deserialize)]

@@ -136,7 +136,7 @@ fn party(fields: &str) -> Result<Party, String> {
             Ok((Field::from_name(&name).ok_or_else(|| format!("unknown field {name}"))?, text))
         })
         .collect::<Result<Vec<_>, String>>()?;
-    Party::new(Role::Buyer, values)
+    Party::stored(Role::Buyer, values)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 

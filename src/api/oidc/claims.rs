@@ -1,5 +1,6 @@
 //! What a token says of its holder: who it is, its roles here, and its brand.
 
+use billing::plain;
 use serde_json::Value;
 
 use super::{Config, Refusal};
@@ -31,7 +32,7 @@ impl Holder {
         }
         let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
         let is_good = (1..=SUBJECT_CHARS_MAX).contains(&subject.chars().count())
-            && !subject.contains(char::is_control);
+            && plain::fault(subject).is_none();
         if !is_good {
             return Err(Refusal::Claims("its sub is missing or too long"));
         }
@@ -81,7 +82,8 @@ fn brand(claims: &Value, path: &str) -> Result<Option<String>, Refusal> {
 
 fn name(subject: &str, called: Option<&str>) -> String {
     let called = called.filter(|called| *called != subject).map(|called| {
-        let plain = called.chars().filter(|letter| !letter.is_control());
+        let plain =
+            called.chars().filter(|letter| plain::fault(letter.encode_utf8(&mut [0; 4])).is_none());
         plain.take(NAME_CHARS_MAX).collect::<String>()
     });
     let whole = match called {

@@ -21,6 +21,9 @@ fn each_field_has_its_form() {
         (LegalName, "", Some("text_form")),
         (LegalName, "  ", Some("text_form")),
         (City, "Köln\nDeutz", Some("text_form")),
+        (City, "Köln\u{202e}Deutz", Some("text_not_plain")),
+        (ContactName, "a\u{200b}", Some("text_not_plain")),
+        (LegalName, "\u{5e9}\u{5dc}", None),
         (Country, "DE", None),
         (Country, "GR", None),
         (Country, "de", Some("country_unknown")),
@@ -145,4 +148,15 @@ fn fields_and_countries_are_found_by_their_names() {
     }
     assert!(form::COUNTRIES.is_sorted());
     assert!(form::COUNTRIES.iter().all(|code| form::is_country(code)));
+}
+
+/// What was stored before a rule came stays readable, whatever people may write now.
+#[test]
+fn a_stored_party_is_taken_as_it_is() {
+    let odd = [(Field::LegalName, "Acme\u{200b}".to_owned())];
+    let why = Party::new(Role::Buyer, odd.clone()).unwrap_err()[0].to_string();
+    assert_eq!(why, "legal_name has U+200B, which cannot be seen or turns the text around");
+    let stored = Party::stored(Role::Buyer, odd).unwrap();
+    assert_eq!(stored.get(Field::LegalName), Some("Acme\u{200b}"));
+    assert!(Party::stored(Role::Buyer, [(Field::Country, "XX".to_owned())]).is_err());
 }

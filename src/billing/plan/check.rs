@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use rust_decimal::Decimal;
 
 use super::{
-    AMOUNT_MAX, CHARGES_MAX, Charge, DECIMALS_MAX, DISCOUNTS_MAX, Fault, LABEL_CHARS_MAX, Meter,
-    Model, Reduction, TIERS_MAX, Terms, Tier,
+    AMOUNT_MAX, CHARGES_MAX, Charge, DECIMALS_MAX, DISCOUNTS_MAX, Discount, Fault, LABEL_CHARS_MAX,
+    Meter, Model, Reduction, TIERS_MAX, Terms, Tier,
 };
 use crate::currency::Currency;
-use crate::ids;
+use crate::{ids, plain};
 
 /// Everything wrong with `terms`, in the order of its parts.
 pub(super) fn faults(terms: &Terms) -> Vec<Fault> {
@@ -33,6 +33,19 @@ pub(super) fn faults(terms: &Terms) -> Vec<Fault> {
     charges(&mut found, &terms.charges);
     discounts(&mut found, terms);
     found.faults
+}
+
+/// The labels that are not what they look like, in their order.
+pub(super) fn labels(terms: &Terms) -> Vec<Fault> {
+    let charges = terms.charges.iter().enumerate();
+    let charges = charges.map(|(index, charge)| (place(index, charge), &charge.name));
+    let discounts = (1_usize..).zip(&terms.discounts);
+    let discounts = discounts.map(|(number, of)| (place_of_discount(number, of), &of.name));
+    let fault = |(at, name): (String, &String)| {
+        let why = format!("its name {}", plain::fault(name)?);
+        Some(Fault { at, why })
+    };
+    charges.chain(discounts).filter_map(fault).collect()
 }
 
 #[derive(Default)]
@@ -153,7 +166,7 @@ fn discounts(found: &mut Found, terms: &Terms) {
     }
     let mut absolute_before = false;
     for (number, discount) in (1_usize..).zip(&terms.discounts) {
-        let at = format!("discount {number} {:?}", discount.name);
+        let at = place_of_discount(number, discount);
         found.label(&at, &discount.name);
         let before = terms.discounts.iter().take(number.saturating_sub(1));
         if before.clone().any(|other| other.name == discount.name) {
@@ -179,6 +192,10 @@ fn discounts(found: &mut Found, terms: &Terms) {
 
 fn place(index: usize, charge: &Charge) -> String {
     format!("charge {} {:?}", index.saturating_add(1), charge.name)
+}
+
+fn place_of_discount(number: usize, discount: &Discount) -> String {
+    format!("discount {number} {:?}", discount.name)
 }
 
 /// The earlier charges that leave `charge` nothing: for each result that it takes there is one that

@@ -361,3 +361,20 @@ fn a_refusal_says_all_that_is_wrong() {
     let terms = Terms { name: String::new(), minimum: Some(decimal("-1")), ..good() };
     expect!["the plan cannot be priced: name: `` is not 1 to 64 of `A-Z a-z 0-9 _ -`; minimum: amount -1 is negative; amounts are lowered by discounts"].assert_eq(&Plan::new(terms).unwrap_err().to_string());
 }
+
+#[test]
+fn a_label_is_what_it_looks_like() {
+    let mut terms = good();
+    terms.charges[0].name = "Certificates\u{202e}".to_owned();
+    let reduction = Reduction::Percent(decimal("10"));
+    terms.discounts.push(Discount { name: "Part\u{200b}ner".to_owned(), reduction });
+    check(
+        terms.clone(),
+        expect![[r#"
+            charge 1 "Certificates\u{202e}": its name has U+202E, which cannot be seen or turns the text around
+            discount 1 "Part\u{200b}ner": its name has U+200B, which cannot be seen or turns the text around"#]],
+    );
+    // A version that was applied before anybody asked is priced as it was.
+    assert!(Plan::stored(terms).is_ok());
+    assert!(Plan::stored(Terms { name: "a b".to_owned(), ..good() }).is_err());
+}

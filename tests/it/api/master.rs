@@ -386,3 +386,32 @@ async fn the_issuer_is_shown_in_its_versions() {
     assert_eq!(row(0), (&json!("Hamburg"), &json!(true)));
     assert_eq!(row(1), (&json!("Bonn"), &json!(false)));
 }
+
+/// What people write now is what it looks like, and what is stored from before stays readable.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_that_are_not_what_they_look_like_are_refused_and_stored_ones_are_read() {
+    let desk = Desk::new().await;
+    desk.count(&[("r1", "acme", "2026-03-01")]).await;
+    let finance = desk.client("finance", None);
+    let odd = PLAN.replace("\"Certificates\"", "\"Certifi\u{202e}cates\"");
+    let body = json!({"source": odd, "effective_from": "2026-01-01"});
+    let refused = finance.post("/v1/plans/certificates/versions", body).await;
+    assert_eq!(refused.json()["errors"][0]["code"], "plan_unreadable", "{}", refused.text());
+    assert!(refused.text().contains("its name has U+202E"), "{}", refused.text());
+    let path = "/v1/brands/acme/profile";
+    let body = json!({"fields": {"legal_name": "Ac\u{200b}me"}});
+    let refused = finance.put(path, "\"0\"", body).await;
+    assert_eq!(refused.json()["errors"][0]["code"], "text_not_plain", "{}", refused.text());
+
+    let stored = "with p as (insert into plan_version \
+            (plan_name, version, effective_from, source, sha256, applied_by) \
+            values ('certificates', 1, '2026-01-01', $1, \
+                encode(sha256(convert_to($1, 'UTF8')), 'hex'), 'test')) \
+        insert into brand_profile (brand_no, version, fields, made_by) \
+            select brand_no, 1, jsonb_build_object('legal_name', $2::text), 'test' from brand";
+    sqlx::query(stored).bind(&odd).bind("Ac\u{200b}me").execute(desk.world.pool()).await.unwrap();
+    let plan = finance.get("/v1/plans/certificates/versions/1").await.ok();
+    assert_eq!(plan["terms"]["charges"][0]["name"], "Certifi\u{202e}cates");
+    assert_eq!(finance.get(path).await.ok()["fields"]["legal_name"], "Ac\u{200b}me");
+    finance.get("/v1/periods").await.ok();
+}

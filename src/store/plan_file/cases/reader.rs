@@ -7,6 +7,7 @@ use billing::draft::Distinct;
 use billing::ids::Predicate;
 use billing::line::LineKey;
 use billing::period::{Anchor, Cadence, Change, Grid, Period, Slot};
+use billing::plain;
 use billing::plan::{Meter, Plan};
 use billing::tax::{Category, Treatment};
 use chrono::{DateTime, NaiveDate};
@@ -278,9 +279,12 @@ impl<'a> CaseReader<'a> {
 
     fn name(&mut self, name: &Spanned<String>) -> Result<String, Error> {
         let chars = name.get_ref().chars().count();
-        if !(1..=NAME_CHARS_MAX).contains(&chars) || name.get_ref().chars().any(char::is_control) {
+        if !(1..=NAME_CHARS_MAX).contains(&chars) {
             let why = format!("a case's name has 1 to {NAME_CHARS_MAX} printable characters");
             return Err(self.wrong(name, why));
+        }
+        if let Some(fault) = plain::fault(name.get_ref()) {
+            return Err(self.wrong(name, format!("a case's name {fault}")));
         }
         if !self.names.insert(name.get_ref().clone()) {
             let why = format!("another case is called {:?} already", name.get_ref());
