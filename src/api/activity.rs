@@ -9,9 +9,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::brands::known;
 use super::caller::Caller;
+use super::form;
 use super::page::{At, Listed, Page, Query};
 use super::problem::Problem;
-use crate::store::activity::{self, Act, Filter};
+use crate::store::activity::{self, Act, Filter, SUBJECTS};
 
 /// A change that somebody made.
 #[derive(Debug, Serialize, ToSchema)]
@@ -59,7 +60,7 @@ pub struct Which {
     /// Only of this brand.
     #[param(example = "brand-acme")]
     brand: Option<String>,
-    /// Only of this.
+    /// Only of this, as the database names it; what is none of its names is refused with all of them.
     #[param(example = "payment")]
     subject: Option<String>,
     /// Only by this one.
@@ -76,6 +77,7 @@ pub async fn list(
     at: At,
     Query(which): Query<Which>,
 ) -> Result<Listed<Activity>, Problem> {
+    form::one_of("subject", which.subject.as_deref(), &SUBJECTS).map_err(Problem::query)?;
     let filter = Filter {
         brand: which.brand,
         subject: which.subject,

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use billing::receipt::Content;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -9,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::brands::known;
 use super::caller::Caller;
-use super::form::{Because, Reason};
+use super::form::{self, Because, Reason};
 use super::page::{At, Body, Listed, Page, Path, Query};
 use super::problem::Problem;
 use super::requests::{self, Pages, Request, Requests};
@@ -85,7 +86,7 @@ pub struct Which {
     /// Only of this brand.
     #[param(example = "brand-acme")]
     brand: Option<String>,
-    /// Only those in this field.
+    /// Only those in this field: `predicate`, `supplier`, `product` or `result`.
     #[param(example = "supplier")]
     field: Option<String>,
     /// `open`, `resolved` or `dismissed`.
@@ -105,6 +106,7 @@ pub async fn list(
     if which.state.as_deref().is_some_and(|one| !["open", "resolved", "dismissed"].contains(&one)) {
         return Err(Problem::query("state is open, resolved or dismissed"));
     }
+    form::one_of("field", which.field.as_deref(), &Content::FIELDS).map_err(Problem::query)?;
     let filter = Filter {
         numbers: Vec::new(),
         brand: which.brand,
@@ -262,6 +264,7 @@ async fn meant(
     let state = (!is_any_state).then(|| "open".to_owned());
     let limit = conflicts::PAGE_ROWS;
     let mut filter = Filter { numbers, brand, field, state, limit, ..Filter::default() };
+    form::one_of("field", filter.field.as_deref(), &Content::FIELDS).map_err(Problem::body)?;
     requests::must_say_which(filter.numbers.len(), filter.is_narrow(), all)?;
     let mut snapshot = api.read(caller).await?;
     if let Some(brand) = &filter.brand {

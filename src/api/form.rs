@@ -96,6 +96,17 @@ impl TryFrom<String> for Percent {
     }
 }
 
+/// Refuses what is not on a closed list, which a typing error would make an empty answer, and says what is on it.
+///
+/// # Errors
+/// If there is a value, and it is none of them.
+pub fn one_of(name: &str, value: Option<&str>, list: &[&str]) -> Result<(), String> {
+    if value.is_none_or(|value| list.contains(&value)) {
+        return Ok(());
+    }
+    Err(format!("{name} is one of {}", list.join(", ")))
+}
+
 /// The `ETag` in `If-Match`, without its quotes; `None` without the header.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use axum::Json;
 use axum::extract::State;
+use billing::completeness::Reason;
 use chrono::{NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -111,7 +112,7 @@ pub struct Which {
     /// Only the period with this day.
     #[param(example = "2026-09-01")]
     day: Option<Day>,
-    /// Only what this reason speaks against.
+    /// Only what this reason speaks against; what is none is refused with the list of them.
     #[param(example = "conflicts")]
     reason: Option<String>,
 }
@@ -131,6 +132,7 @@ pub async fn list(
     if state.is_some_and(|state| !["ready", "blocked", "invoiced"].contains(&state)) {
         return Err(Problem::query("state is ready, blocked or invoiced"));
     }
+    form::one_of("reason", which.reason.as_deref(), &Reason::names()).map_err(Problem::query)?;
     let after: Option<String> = at.after()?;
     let after = after.as_deref().map(place).transpose()?;
     let mut snapshot = api.read(&caller).await?;

@@ -2,13 +2,14 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use billing::receipt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::caller::Caller;
-use super::form::{Because, Reason};
+use super::form::{self, Because, Reason};
 use super::page::{At, Body, Listed, Page, Path, Query};
 use super::problem::Problem;
 use super::requests::{self, Pages, Request, Requests};
@@ -84,7 +85,7 @@ pub struct Which {
     /// Only of this brand, as the events name it: it need not be one.
     #[param(example = "brand-acme")]
     brand: Option<String>,
-    /// Only for this reason.
+    /// Only for this reason; what is none is refused with the list of them.
     #[param(example = "brand_missing")]
     reason: Option<String>,
     /// `open`, `retried` or `dismissed`.
@@ -104,6 +105,8 @@ pub async fn list(
     if which.state.as_deref().is_some_and(|one| !["open", "retried", "dismissed"].contains(&one)) {
         return Err(Problem::query("state is open, retried or dismissed"));
     }
+    form::one_of("reason", which.reason.as_deref(), &receipt::Reason::names())
+        .map_err(Problem::query)?;
     let filter = Filter {
         numbers: Vec::new(),
         reason: which.reason,
@@ -257,6 +260,8 @@ async fn meant(
 ) -> Result<Vec<Vec<i64>>, Problem> {
     let mut filter =
         Filter { numbers, reason, brand, limit: rejections::PAGE_ROWS, ..Filter::default() };
+    form::one_of("reason", filter.reason.as_deref(), &receipt::Reason::names())
+        .map_err(Problem::body)?;
     requests::must_say_which(filter.numbers.len(), filter.is_narrow(), all)?;
     let mut snapshot = api.read(caller).await?;
     let mut pages = Pages::default();

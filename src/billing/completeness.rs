@@ -81,6 +81,11 @@ impl Reason {
         }
     }
 
+    /// The names of all of them.
+    pub fn names() -> [&'static str; Self::ALL.len()] {
+        Self::ALL.map(Self::as_str)
+    }
+
     /// Finds a reason by its name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == name)

@@ -94,6 +94,11 @@ impl Reason {
             Reason::StoreRefused => "store_refused",
         }
     }
+
+    /// The names of all of them.
+    pub fn names() -> [&'static str; Self::ALL.len()] {
+        Self::ALL.map(Self::as_str)
+    }
 }
 
 /// A reason, and what in the event it is about: a field's name or a short sentence, never its value.
@@ -241,7 +246,10 @@ impl Content<'_> {
         self.differences(other).is_empty()
     }
 
-    /// The fields that contradict each other.
+    /// The names that [`Content::differences`] gives.
+    pub const FIELDS: [&'static str; 4] = ["predicate", "supplier", "product", "result"];
+
+    /// The fields that contradict each other, of [`Content::FIELDS`].
     pub fn differences(&self, other: &Content<'_>) -> Vec<&'static str> {
         let mut fields = Vec::new();
         if self.predicate != other.predicate {

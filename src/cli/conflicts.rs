@@ -1,9 +1,11 @@
 //! `prooftally conflicts list|show|resolve|dismiss`.
 
+use billing::receipt::Content;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{Cell, Listing, Output};
-use super::{Problem, asking};
+use super::{Problem, asking, brands};
 use crate::store::Store;
 use crate::store::conflicts::{self, Conflict, Filter};
 use crate::store::forms::reason;
@@ -71,8 +73,8 @@ pub struct Which {
     /// Only those of this brand
     #[arg(long)]
     brand: Option<String>,
-    /// Only those that contradict this field: predicate, supplier, product or result
-    #[arg(long)]
+    /// Only those that contradict this field
+    #[arg(long, value_parser = PossibleValuesParser::new(Content::FIELDS))]
     field: Option<String>,
     /// All that are open
     #[arg(long, conflicts_with_all = ["numbers", "brand", "field"])]
@@ -80,6 +82,14 @@ pub struct Which {
 }
 
 impl Which {
+    /// A brand that is none has no conflicts, and a typing error finds nothing.
+    async fn must_be_known(&self, store: &Store) -> anyhow::Result<()> {
+        if let Some(brand) = &self.brand {
+            brands::known(store, brand).await?;
+        }
+        Ok(())
+    }
+
     fn filter(&self, state: Option<String>, after: i64, limit: i64) -> Filter {
         Filter {
             numbers: self.numbers.clone(),
@@ -96,6 +106,7 @@ impl Conflicts {
     pub async fn run(self, store: &Store, output: Output) -> anyhow::Result<()> {
         match self {
             Conflicts::List { which, state, limit } => {
+                which.must_be_known(store).await?;
                 let filter = which.filter(state.filter(), 0, limit);
                 list(&conflicts::list(&store.pool, &filter).await?, false).print(output)
             }
@@ -129,6 +140,7 @@ async fn ask_in_pages(
     state: State,
     ask: impl Fn(Vec<i64>) -> Ask,
 ) -> anyhow::Result<()> {
+    which.must_be_known(store).await?;
     let mut filter = which.filter(state.filter(), 0, conflicts::PAGE_ROWS);
     if !which.all && !filter.is_narrow() {
         let text = "say which conflicts: numbers, --brand, --field, or --all";

@@ -1,5 +1,7 @@
 //! `prooftally events rejected list|retry|dismiss`.
 
+use billing::receipt::Reason;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{Cell, Listing, Output};
@@ -66,7 +68,7 @@ pub struct Which {
     /// Numbers of rejections
     numbers: Vec<i64>,
     /// Only those with this reason
-    #[arg(long)]
+    #[arg(long, value_parser = PossibleValuesParser::new(Reason::names()))]
     reason: Option<String>,
     /// Only those that name this brand
     #[arg(long)]

@@ -6,6 +6,31 @@ use sqlx::{FromRow, PgExecutor};
 
 use super::Error;
 
+/// What changes can be of: the tables that write the log by triggers.
+pub const SUBJECTS: [&str; 21] = [
+    "api_key",
+    "assignment",
+    "assignment_end",
+    "brand",
+    "brand_profile",
+    "brand_tax",
+    "conflict",
+    "correction",
+    "document",
+    "document_event",
+    "gap",
+    "hold",
+    "hold_release",
+    "payment",
+    "period_override",
+    "plan_version",
+    "plan_withdrawal",
+    "rejection",
+    "request",
+    "waiver",
+    "waiver_withdrawal",
+];
+
 /// A change.
 #[derive(Clone, Debug, FromRow)]
 pub struct Act {

@@ -128,8 +128,8 @@ pub async fn override_reason(
 ) -> Result<Option<NaiveDate>, Refused> {
     let NewAnswer { reason, because, by, .. } = new;
     let known = Reason::from_name(reason).ok_or_else(|| {
-        let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-        Refused::State(format!("there is no reason {reason}; there are {}", names.join(", ")))
+        let names = Reason::names().join(", ");
+        Refused::State(format!("there is no reason {reason}; there are {names}"))
     })?;
     if !known.can_be_overridden() {
         return Err(Refused::State(format!("{reason} cannot be overridden")));

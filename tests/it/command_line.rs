@@ -188,6 +188,25 @@ fn a_name_of_a_key_has_no_characters_that_are_not_seen() {
     }
 }
 
+#[test]
+fn a_filter_takes_what_is_on_its_list() {
+    for (command, says) in [
+        ("events rejected list --reason unknown_brnd", "unknown_predicate"),
+        ("events rejected retry --reason x", "store_refused"),
+        ("events rejected list --state opened", "retried"),
+        ("conflicts list --field suplier", "supplier"),
+        ("conflicts dismiss --field x --because y", "product"),
+        ("invoices list --state sent", "finalized"),
+        ("gaps list --state x", "accepted"),
+    ] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let answer = run(&arguments, &[]);
+        let said = text(&answer.stderr);
+        assert_eq!(answer.status.code(), Some(2), "{command}: {said}");
+        assert!(said.contains(says), "{command}: {said}");
+    }
+}
+
 /// Commands that take a text which is kept or stands on documents, up to the option that takes it.
 const TEXTS: &[&str] = &[
     "assignments create --brand a --plan p --from 2026-03-01 --because",

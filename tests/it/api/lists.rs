@@ -350,3 +350,59 @@ async fn a_receipt_says_on_which_line_it_is_billed_or_why_on_none() {
     assert_eq!(voided["documents"][0]["state"], "voided");
     assert_eq!(voided["not_billed"][0]["because"], "not_invoiced");
 }
+
+/// A typing error in a filter is told, and is no empty page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_on_no_closed_list_is_refused_with_the_list() {
+    let desk = Desk::new().await;
+    desk.count(&[("r1", "acme", "2026-03-01")]).await;
+    let admin = desk.client("admin", None);
+    for (path, kept, says) in [
+        ("/v1/rejections?reason=", "unknown_brand", "reason is one of empty, too_large,"),
+        ("/v1/rejections?state=", "open", "state is open, retried or dismissed"),
+        (
+            "/v1/conflicts?field=",
+            "supplier",
+            "field is one of predicate, supplier, product, result",
+        ),
+        ("/v1/conflicts?state=", "open", "state is open, resolved or dismissed"),
+        ("/v1/activity?subject=", "payment", "subject is one of api_key, assignment,"),
+        ("/v1/periods?reason=", "hold", "reason is one of gap, not_passed,"),
+        ("/v1/periods?state=", "ready", "state is ready, blocked or invoiced"),
+        ("/v1/invoices?state=", "voided", "state is finalized, voided or cancelled"),
+        ("/v1/invoices?payment=", "open", "payment is unpaid, partly_paid,"),
+        ("/v1/credit_notes?state=", "voided", "state is finalized, voided or cancelled"),
+        ("/v1/usage?by=", "month", "by has values of brand, day,"),
+    ] {
+        admin.get(&format!("{path}{kept}")).await.ok();
+        let refused = admin.get(&format!("{path}{kept}s")).await;
+        assert_eq!((refused.status, refused.problem().as_str()), (400, "invalid-query"), "{path}");
+        assert!(refused.text().contains(says), "{path}: {}", refused.text());
+    }
+    for (path, body, says) in [
+        ("/v1/rejections/retry", json!({"reason": "unknown_brands"}), "reason is one of empty,"),
+        (
+            "/v1/rejections/dismiss",
+            json!({"reason": "x", "because": "why"}),
+            "reason is one of empty,",
+        ),
+        (
+            "/v1/conflicts/dismiss",
+            json!({"field": "suplier", "because": "why"}),
+            "field is one of predicate,",
+        ),
+    ] {
+        let refused = admin.post(path, body).await;
+        assert_eq!((refused.status, refused.problem().as_str()), (422, "invalid-body"), "{path}");
+        assert!(refused.text().contains(says), "{path}: {}", refused.text());
+    }
+    // What may be asked for in the log is what writes it.
+    let writes: Vec<String> = sqlx::query_scalar(
+        "select distinct event_object_table::text from information_schema.triggers \
+         where trigger_name like 'activity_notes%' order by 1",
+    )
+    .fetch_all(desk.world.pool())
+    .await
+    .unwrap();
+    assert_eq!(writes, prooftally::store::activity::SUBJECTS);
+}
