@@ -74,7 +74,8 @@ pub async fn tax_summary(
     let row = |sum: reports::TaxSum| TaxSum {
         country: sum.country,
         category: sum.category,
-        rate_percent: sum.rate_percent.into(),
+        // The column has four decimals, and a rate is written as it was given everywhere else.
+        rate_percent: sum.rate_percent.normalize().into(),
         documents: sum.documents,
         taxable: Exact::money(sum.taxable, &sum.currency),
         tax: Exact::money(sum.tax, &sum.currency),

@@ -243,6 +243,9 @@ async fn invoices_are_found_by_what_is_owed_and_when_they_were_issued() {
     let taxes = finance.get("/v1/reports/tax_summary").await.ok();
     let zero = taxes["data"].as_array().unwrap().iter().find(|row| row["category"] == "Z");
     assert_eq!(zero.unwrap()["tax"], "0.00");
+    let rates: Vec<&Value> =
+        taxes["data"].as_array().unwrap().iter().map(|row| &row["rate_percent"]).collect();
+    assert_eq!(rates, ["19", "0"]);
     let register = finance.get("/v1/reports/invoice_register?format=csv").await.text();
     assert!(register.contains(",EUR,30.00,0.00,30.00\r\n"), "{register}");
 }
