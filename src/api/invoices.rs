@@ -55,7 +55,7 @@ pub struct Invoice {
     net_total: Exact,
     tax_total: Exact,
     total: Exact,
-    /// What is owed; not there where nothing is: on credit notes, and on what was taken back.
+    /// What is owed, or owed to the buyer; null on credit notes and on voided documents, which nobody pays.
     balance: Option<Balance>,
     #[schema(example = "2026-10-04T08:30:00Z")]
     finalized_at: DateTime<Utc>,
@@ -66,7 +66,8 @@ pub struct Invoice {
     available_actions: Vec<String>,
 }
 
-/// total - credited - paid = due.
+/// total - credited - paid = due. Below zero it is owed to the buyer: more was paid than is owed, as of a cancelled
+/// invoice, which is credited in full, whatever was paid is.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Balance {
     /// `unpaid`, `partly_paid`, `paid` or `written_off`.
@@ -81,7 +82,7 @@ impl Invoice {
     fn of(listed: documents::Listed) -> Result<Self, Problem> {
         let actions = listed.actions()?;
         let balance =
-            listed.is_owed().then(|| listed.balance()).transpose()?.map(|balance| Balance {
+            listed.has_balance().then(|| listed.balance()).transpose()?.map(|balance| Balance {
                 state: balance.state.as_str().to_owned(),
                 credited: balance.credited.into(),
                 paid: balance.paid.into(),

@@ -162,6 +162,12 @@ impl Listed {
         self.state == "finalized" && self.kind != "credit_note"
     }
 
+    /// Whether it has a balance: what is owed of it or, where more was paid than is owed, to be paid back. Of a
+    /// cancelled one nothing is owed, and all that was paid is to be paid back.
+    pub fn has_balance(&self) -> bool {
+        self.may_be_paid()
+    }
+
     /// Whether something of it is still to be paid.
     ///
     /// # Errors

@@ -85,8 +85,8 @@ impl List {
 fn row(listed: &Listed) -> anyhow::Result<Vec<Cell>> {
     let balance = listed.balance()?;
     let decimal = |amount: &dyn std::fmt::Display| Cell::Decimal(amount.to_string());
-    let is_owed = listed.is_owed();
-    let owed = |cell: Cell| if is_owed { cell } else { Cell::Nothing };
+    let has_balance = listed.has_balance();
+    let owed = |cell: Cell| if has_balance { cell } else { Cell::Nothing };
     Ok(vec![
         listed.name().into(),
         listed.brand_id.as_str().into(),
@@ -162,7 +162,7 @@ impl Show {
             "net {} + tax {} = {} {}",
             document.net_total, document.tax_total, document.total, document.currency
         );
-        if listed.kind != "credit_note" && state == "finalized" {
+        if listed.has_balance() {
             let balance = listed.balance()?;
             eprintln!("{}: {} is due", balance.state.as_str(), balance.due);
         }

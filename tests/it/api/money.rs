@@ -455,11 +455,22 @@ async fn what_happens_to_a_document_follows_from_its_state_and_says_who() {
     assert_eq!(cancelled["invoice"]["state"], "cancelled");
     assert_eq!(cancelled["credit_note"]["total"], "34.51");
     assert_eq!(actions(&cancelled["invoice"]), ["pay"]);
+    // Nothing is owed, and what was paid is to be paid back.
+    let total = &cancelled["invoice"]["total"];
+    assert_eq!(
+        cancelled["invoice"]["balance"],
+        json!({"state": "paid", "credited": total, "paid": "30.00", "due": "-30.00"})
+    );
+    let owed = || async { finance.get("/v1/reports/ageing").await.ok()["data"][0].clone() };
+    assert_eq!(owed().await["owed_to_buyers"], "30.00");
     assert_eq!(finance.post(&at(&number, "/cancel"), because).await.problem(), "refused");
     // What was paid is paid back.
     assert_eq!(finance.post(&payments, payment("-30.00", "B3")).await.status, 201);
     let before = till.before("payment").await;
     assert_eq!((&before["state"], &before["paid"]), (&json!("cancelled"), &json!("30.00")));
+    let settled = &invoice(&number).await["balance"];
+    assert_eq!((&settled["paid"], &settled["due"]), (&json!("0.00"), &json!("0.00")));
+    assert_eq!(finance.get("/v1/invoices?payment=paid").await.ok()["data"], json!([]));
     assert_eq!(till.scalar::<i64>("select sum(amount)::bigint from billed").await, 0);
 }
 
