@@ -114,7 +114,8 @@ pub struct Ageing {
 }
 
 /// What was open at the end of a day: documents that were issued by then, less payments and credit notes of
-/// up to that day. Voided and written off ones are not open.
+/// up to that day. Voided and written off ones are not open; what was paid too much of the latter is owed to the
+/// buyer all the same.
 ///
 /// # Errors
 /// If the database is away.
@@ -135,12 +136,14 @@ pub async fn ageing(
                     where credits_document is not null) n join issued c using (document_no) \
                 group by n.credits_document), \
             owed as (select d.currency, greatest($1 - d.due_date, 0) as days, \
-                d.total - coalesce(c.amount, 0) - coalesce(p.amount, 0) as due \
+                case when exists (select from document_event e \
+                    where e.document_no = d.document_no and e.kind = 'written_off' \
+                        and e.made_at::date <= $1) then least(o.due, 0) else o.due end as due \
                 from issued d left join paid p using (document_no) \
                 left join credited c using (document_no) \
-                where d.kind <> 'credit_note' and not exists (select from document_event e \
-                    where e.document_no = d.document_no and e.kind = 'written_off' \
-                        and e.made_at::date <= $1) \
+                cross join lateral (select \
+                    d.total - coalesce(c.amount, 0) - coalesce(p.amount, 0) as due) o \
+                where d.kind <> 'credit_note' \
                 union all \
                 select d.currency, 0, - d.total - coalesce(p.amount, 0) from issued d \
                 left join paid p using (document_no) \
