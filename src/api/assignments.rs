@@ -38,12 +38,13 @@ pub struct Assignment {
     because: Option<String>,
     #[schema(example = "2026-03-01T08:00:00Z")]
     made_at: DateTime<Utc>,
+    /// Null for a caller of the brand.
     #[schema(example = "key 1 (finance)")]
-    made_by: String,
+    made_by: Option<String>,
 }
 
-impl From<assignments::Record> for Assignment {
-    fn from(record: assignments::Record) -> Self {
+impl Assignment {
+    fn told(caller: &Caller, record: assignments::Record) -> Self {
         Self {
             assignment_no: record.assignment_no,
             brand: record.brand_id,
@@ -54,7 +55,7 @@ impl From<assignments::Record> for Assignment {
             splits: record.is_split,
             because: record.because,
             made_at: record.made_at,
-            made_by: record.made_by,
+            made_by: caller.may_know(record.made_by),
         }
     }
 }
@@ -97,5 +98,5 @@ pub async fn list(
     let rows = assignments::page(&mut *snapshot, brand_no, after.as_ref(), at.rows()).await?;
     drop(snapshot);
     let key = |row: &assignments::Record| written(&row.brand_id, row.from_day, row.assignment_no);
-    Ok(at.page(rows, key, Assignment::from))
+    Ok(at.page(rows, key, |row| Assignment::told(&caller, row)))
 }

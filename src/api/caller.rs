@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use super::Api;
+use super::access::Access;
 use super::problem::{Kind, Problem};
 use crate::store::api_keys::{self, Role};
 
@@ -23,6 +24,17 @@ pub struct Caller {
 impl Caller {
     pub fn brand_no(&self) -> Option<i32> {
         self.brand.as_ref().map(|(no, _)| *no)
+    }
+
+    /// The name of somebody who did something, unless the caller belongs to a brand: people of the operator are
+    /// not theirs to know.
+    pub fn may_know(&self, name: String) -> Option<String> {
+        Some(name).filter(|_| self.brand.is_none())
+    }
+
+    /// Whether the caller reads what is billed, and not only what is counted.
+    pub fn reads_books(&self) -> bool {
+        self.roles.iter().any(|role| Access::Books.roles().contains(role))
     }
 
     /// The brand that is asked for, or the one that the caller belongs to.

@@ -59,8 +59,9 @@ pub struct Invoice {
     balance: Option<Balance>,
     #[schema(example = "2026-10-04T08:30:00Z")]
     finalized_at: DateTime<Utc>,
+    /// Null for a caller of the brand.
     #[schema(example = "key 3 (finance team)")]
-    finalized_by: String,
+    finalized_by: Option<String>,
     /// What its state lets be done, to those who may: `void`, `cancel`, `mark_sent`, `credit`, `pay`, `write_off`.
     #[schema(example = json!(["void", "cancel", "mark_sent", "credit", "pay", "write_off"]))]
     available_actions: Vec<String>,
@@ -79,7 +80,7 @@ pub struct Balance {
 }
 
 impl Invoice {
-    fn of(listed: documents::Listed) -> Result<Self, Problem> {
+    fn of(caller: &Caller, listed: documents::Listed) -> Result<Self, Problem> {
         let actions = listed.actions()?;
         let balance =
             listed.has_balance().then(|| listed.balance()).transpose()?.map(|balance| Balance {
@@ -106,7 +107,7 @@ impl Invoice {
             currency: listed.currency,
             balance,
             finalized_at: listed.finalized_at,
-            finalized_by: listed.finalized_by,
+            finalized_by: caller.may_know(listed.finalized_by),
             available_actions: actions.iter().map(|action| action.as_str().to_owned()).collect(),
         })
     }
@@ -204,7 +205,8 @@ async fn page(
     };
     let rows = documents::list(&mut *snapshot, &filter).await?;
     drop(snapshot);
-    let rows: Vec<Invoice> = rows.into_iter().map(Invoice::of).collect::<Result<_, _>>()?;
+    let rows = rows.into_iter().map(|row| Invoice::of(caller, row));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
     Ok(at.page(rows, |row| row.document_no.to_string(), |row| row))
 }
 
@@ -248,7 +250,7 @@ pub async fn listed(api: &Api, caller: &Caller, name: &str) -> Result<documents:
 
 /// As [`listed`], as it is answered.
 pub async fn named_document(api: &Api, caller: &Caller, name: &str) -> Result<Invoice, Problem> {
-    Invoice::of(listed(api, caller, name).await?)
+    Invoice::of(caller, listed(api, caller, name).await?)
 }
 
 /// The document of this name that the caller may see.
@@ -291,7 +293,7 @@ pub async fn credit_note(
     if listed.kind != "credit_note" {
         return Err(no_document(&number));
     }
-    Invoice::of(listed).map(Json)
+    Invoice::of(&caller, listed).map(Json)
 }
 
 /// The document itself, with its lines, taxes, parties and evidence: canonical JSON (RFC 8785), byte for

@@ -36,12 +36,13 @@ pub struct BrandProfile {
     missing: Vec<Vec<String>>,
     #[schema(example = "2026-03-01T08:00:00Z")]
     made_at: Option<DateTime<Utc>>,
+    /// Null for a caller of the brand.
     #[schema(example = "key 1 (finance)")]
     made_by: Option<String>,
 }
 
 impl BrandProfile {
-    fn of(newest: Option<profiles::Version>, category: Option<Category>) -> Self {
+    fn of(caller: &Caller, newest: Option<profiles::Version>, category: Option<Category>) -> Self {
         let names =
             |any: &&[Field]| any.iter().map(|field| field.as_str().to_owned()).collect::<Vec<_>>();
         match newest {
@@ -61,7 +62,7 @@ impl BrandProfile {
                     .collect(),
                 missing: newest.party.missing(category).iter().map(names).collect(),
                 made_at: Some(newest.made_at),
-                made_by: Some(newest.made_by),
+                made_by: caller.may_know(newest.made_by),
             },
         }
     }
@@ -86,7 +87,8 @@ async fn shown(api: &Api, caller: &Caller, brand: &str) -> Result<Response, Prob
     let newest = profiles::versions(&mut *snapshot, brand.no).await?.pop();
     let taxes = profiles::taxes(&mut *snapshot, Some(brand.no)).await?.remove(&brand.no);
     drop(snapshot);
-    let profile = BrandProfile::of(newest, category_today(&brand, taxes.unwrap_or_default()));
+    let profile =
+        BrandProfile::of(caller, newest, category_today(&brand, taxes.unwrap_or_default()));
     let tag = format!("\"{}\"", profile.version);
     Ok(([("etag", tag)], Json(profile)).into_response())
 }
@@ -188,8 +190,9 @@ pub struct BrandTax {
     holds: bool,
     #[schema(example = "2026-03-01T08:00:00Z")]
     made_at: DateTime<Utc>,
+    /// Null for a caller of the brand.
     #[schema(example = "key 1 (finance)")]
-    made_by: String,
+    made_by: Option<String>,
 }
 
 /// How a brand is taxed, as it was set, oldest first.
@@ -224,7 +227,7 @@ async fn shown_taxes(api: &Api, caller: &Caller, brand: &str) -> Result<Response
         exemption: record.dated.treatment.exemption().map(str::to_owned),
         holds: !records[at + 1..].iter().any(|later| later.dated.from == record.dated.from),
         made_at: record.made_at,
-        made_by: record.made_by.clone(),
+        made_by: caller.may_know(record.made_by.clone()),
     };
     let tag = records.last().map_or(0, |newest| newest.tax_no);
     let taxes = BrandTaxes { data: records.iter().enumerate().map(row).collect() };

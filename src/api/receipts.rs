@@ -207,10 +207,10 @@ pub struct Receipt {
     receipt_id: String,
     /// Its entries, one for each brand that it was counted for, and those that took one back.
     entries: Vec<Counted>,
-    /// The documents that they are on, and the line of each.
-    documents: Vec<BilledOn>,
-    /// Those that are on no document that stands, and why.
-    not_billed: Vec<NotBilled>,
+    /// The documents that they are on, and the line of each; null for who does not read what is billed.
+    documents: Option<Vec<BilledOn>>,
+    /// Those that are on no document that stands, and why; null for who does not read what is billed.
+    not_billed: Option<Vec<NotBilled>>,
     /// Where it was seen again: the first 20.
     seen_again: Vec<SeenAgain>,
 }
@@ -244,14 +244,17 @@ pub async fn get(
         return Err(no_receipt(&receipt_id));
     }
     let numbers: Vec<i64> = entries.iter().map(|entry| entry.entry).collect();
-    let documents = billed_on::documents(&mut snapshot, &numbers).await?;
-    let unbilled = billed_on::unbilled(&mut snapshot, &numbers).await?;
+    let (mut documents, mut unbilled) = (None, None);
+    if caller.reads_books() {
+        documents = Some(billed_on::documents(&mut snapshot, &numbers).await?);
+        unbilled = Some(billed_on::unbilled(&mut snapshot, &numbers).await?);
+    }
     drop(snapshot);
     Ok(Json(Receipt {
         receipt_id,
         entries: entries.into_iter().map(Counted::from).collect(),
-        documents: documents.into_iter().map(BilledOn::from).collect(),
-        not_billed: unbilled.into_iter().map(NotBilled::from).collect(),
+        documents: documents.map(|rows| rows.into_iter().map(BilledOn::from).collect()),
+        not_billed: unbilled.map(|rows| rows.into_iter().map(NotBilled::from).collect()),
         seen_again: again.into_iter().map(SeenAgain::from).collect(),
     }))
 }

@@ -40,7 +40,7 @@ pub struct Coverage {
     unassigned: Exact,
     /// The stretches of days with usage and neither a plan nor a waiver.
     open: Vec<Stretch>,
-    /// What was waived, withdrawn waivers too.
+    /// The waivers that stand; `/v1/waivers` has the withdrawn ones too.
     waivers: Vec<Waiver>,
 }
 
@@ -87,17 +87,19 @@ pub struct Waiver {
     because: String,
     #[schema(example = "2026-03-01T08:00:00Z")]
     made_at: DateTime<Utc>,
+    /// Null for a caller of the brand.
     #[schema(example = "key 1 (finance)")]
-    made_by: String,
+    made_by: Option<String>,
     /// Null while it stands.
     #[schema(example = json!(null))]
     withdrawn_at: Option<DateTime<Utc>>,
+    /// Null for a caller of the brand.
     #[schema(example = json!(null))]
     withdrawn_by: Option<String>,
 }
 
-impl From<waivers::Record> for Waiver {
-    fn from(row: waivers::Record) -> Self {
+impl Waiver {
+    fn told(caller: &Caller, row: waivers::Record) -> Self {
         Self {
             waiver_no: row.waiver_no,
             brand: row.brand_id,
@@ -105,9 +107,9 @@ impl From<waivers::Record> for Waiver {
             until: row.until_day,
             because: row.because,
             made_at: row.made_at,
-            made_by: row.made_by,
+            made_by: caller.may_know(row.made_by),
             withdrawn_at: row.withdrawn_at,
-            withdrawn_by: row.withdrawn_by,
+            withdrawn_by: row.withdrawn_by.and_then(|by| caller.may_know(by)),
         }
     }
 }
@@ -128,7 +130,7 @@ pub async fn coverage(
     let brands = brands::some(&mut *snapshot, brand_no, from, at.rows()).await?;
     // Only what is on the page is read.
     let scope = Scope::these(brands.iter().map(|brand| brand.no).collect());
-    let mut settled = settled(&mut snapshot, &scope).await?;
+    let mut settled = settled(&mut snapshot, &caller, &scope).await?;
     drop(snapshot);
     let row = |brand: Brand| {
         let id = brand.id.as_str();
@@ -141,6 +143,7 @@ pub async fn coverage(
 /// How the usage of these brands is settled, by id; brands without any are not there.
 async fn settled(
     snapshot: &mut PgConnection,
+    caller: &Caller,
     scope: &Scope,
 ) -> Result<HashMap<String, Coverage>, Problem> {
     let sums = unassigned::coverage(&mut *snapshot, scope).await?;
@@ -159,8 +162,8 @@ async fn settled(
         let stretch = Stretch { first_day, last_day, receipts: row.receipts.into() };
         one(&mut found, &row.brand).open.push(stretch);
     }
-    for row in waived {
-        one(&mut found, &row.brand_id).waivers.push(row.into());
+    for row in waived.into_iter().filter(|row| row.withdrawn_at.is_none()) {
+        one(&mut found, &row.brand_id).waivers.push(Waiver::told(caller, row));
     }
     Ok(found)
 }
@@ -184,7 +187,7 @@ pub async fn list(
     let rows = waivers::page(&mut *snapshot, brand_no, after.as_ref(), at.rows()).await?;
     drop(snapshot);
     let key = |row: &waivers::Record| written(&row.brand_id, row.from_day, row.waiver_no);
-    Ok(at.page(rows, key, Waiver::from))
+    Ok(at.page(rows, key, |row| Waiver::told(&caller, row)))
 }
 
 /// Usage days that nobody is to pay for.
@@ -220,7 +223,7 @@ pub async fn create(
     let (days, now) = ((from.0, until.0), Utc::now());
     let no = waivers::waive(pool, &brand, days, &because.0, now, &caller.name).await;
     let no = no.map_err(Problem::of_rule)?.map_err(Refused::Place)?;
-    Ok((StatusCode::CREATED, Json(record(&api, &caller, no).await?.into())))
+    Ok((StatusCode::CREATED, Json(Waiver::told(&caller, record(&api, &caller, no).await?))))
 }
 
 /// Withdraws a waiver, so that its days are unassigned again.
@@ -240,7 +243,7 @@ pub async fn withdraw(
     if !waivers::withdraw(pool, &brand, waiver_no, &because.0, &caller.name).await? {
         return Err(Problem::refused(format!("waiver {waiver_no} is withdrawn already")));
     }
-    Ok(Json(record(&api, &caller, waiver_no).await?.into()))
+    Ok(Json(Waiver::told(&caller, record(&api, &caller, waiver_no).await?)))
 }
 
 async fn record(api: &Api, caller: &Caller, waiver_no: i64) -> Result<waivers::Record, Problem> {

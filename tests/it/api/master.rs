@@ -255,9 +255,22 @@ async fn usage_without_an_assignment_is_waived() {
     let own = desk.client("finance_read", Some("acme"));
     assert_eq!(own.get("/v1/waivers").await.ok()["data"][0]["because"], "the pilot");
 
+    let embedded =
+        async || finance.get("/v1/unassigned?brand=acme").await.ok()["data"][0]["waivers"].clone();
+    assert_eq!(embedded().await[0]["waiver_no"], 1);
+    for path in ["/v1/waivers", "/v1/assignments"] {
+        let row = own.get(path).await.ok()["data"][0].clone();
+        assert_eq!(row["made_by"], json!(null), "{path}");
+        let row = finance.get(path).await.ok()["data"][0].clone();
+        assert_eq!(row["made_by"], name(&finance).await, "{path}");
+    }
+
     let because = json!({"because": "they pay after all"});
     let withdrawn = finance.post("/v1/waivers/1/withdraw", because.clone()).await.ok();
     assert!(withdrawn["withdrawn_at"].is_string());
+    assert_eq!(embedded().await, json!([]));
+    let known = own.get("/v1/waivers").await.ok()["data"][0].clone();
+    assert!(known["withdrawn_at"].is_string() && known["withdrawn_by"].is_null(), "{known}");
     assert_eq!(finance.post("/v1/waivers/1/withdraw", because.clone()).await.problem(), "refused");
     assert_eq!(finance.post("/v1/waivers/9/withdraw", because).await.problem(), "not-found");
     assert_eq!(finance.get("/v1/unassigned?brand=acme").await.ok()["data"][0]["unassigned"], "1");
