@@ -1,6 +1,5 @@
 //! Gaps: positions of the stream whose events may be lost.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
@@ -10,14 +9,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::caller::Caller;
 use super::form::{Because, Reason};
-use super::page::{Body, Path, Query};
+use super::page::{At, Body, Listed, Page, Path, Query};
 use super::problem::Problem;
 use super::requests::{self, Request, Requests};
 use crate::store::gaps::{self, Filter};
 use crate::store::requests::Ask;
-
-/// More gaps than a stream ever has; the oldest are shown.
-const GAPS_MAX: i64 = 1_000;
 
 /// Positions whose events may be lost.
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,10 +46,22 @@ pub struct Gap {
     acceptance: Option<String>,
 }
 
-/// Gaps by number.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Gaps {
-    data: Vec<Gap>,
+impl From<gaps::Gap> for Gap {
+    fn from(row: gaps::Gap) -> Self {
+        Self {
+            gap_no: row.gap_no,
+            epoch: row.epoch,
+            first: row.first,
+            last: row.last,
+            reason: row.reason,
+            detail: row.detail,
+            found_at: row.found_at,
+            next_stored_at: row.next_stored_at,
+            accepted_at: row.accepted_at,
+            accepted_by: row.accepted_by,
+            acceptance: row.acceptance,
+        }
+    }
 }
 
 /// Which gaps are wanted.
@@ -65,32 +73,21 @@ pub struct Which {
     open: Option<bool>,
 }
 
-/// Positions of the stream whose events may be lost: the first 1,000 by number.
-#[utoipa::path(get, path = "/v1/gaps", tag = "exceptions", params(Which),
-    responses((status = 200, description = "By number", body = Gaps)))]
+/// Positions of the stream whose events may be lost, by number.
+#[utoipa::path(get, path = "/v1/gaps", tag = "exceptions", params(At, Which),
+    responses((status = 200, description = "A page", body = Page<Gap>)))]
 pub async fn list(
     State(api): State<Api>,
     caller: Caller,
+    at: At,
     Query(which): Query<Which>,
-) -> Result<Json<Gaps>, Problem> {
-    let filter = Filter { numbers: Vec::new(), is_open: which.open, limit: GAPS_MAX };
+) -> Result<Listed<Gap>, Problem> {
+    let after = at.after()?.unwrap_or(0);
+    let filter = Filter { numbers: Vec::new(), is_open: which.open, limit: at.rows() };
     let mut snapshot = api.read(&caller).await?;
-    let rows = gaps::list(&mut *snapshot, &filter).await?;
+    let rows = gaps::after(&mut *snapshot, &filter, after).await?;
     drop(snapshot);
-    let row = |row: gaps::Gap| Gap {
-        gap_no: row.gap_no,
-        epoch: row.epoch,
-        first: row.first,
-        last: row.last,
-        reason: row.reason,
-        detail: row.detail,
-        found_at: row.found_at,
-        next_stored_at: row.next_stored_at,
-        accepted_at: row.accepted_at,
-        accepted_by: row.accepted_by,
-        acceptance: row.acceptance,
-    };
-    Ok(Json(Gaps { data: rows.into_iter().map(row).collect() }))
+    Ok(at.page(rows, |row| row.gap_no.to_string(), Gap::from))
 }
 
 /// Which gaps are accepted, and why. One of the first two is needed.

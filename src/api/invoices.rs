@@ -1,5 +1,7 @@
 //! Documents that were issued: invoices, adjustments and credit notes.
 
+use std::str::FromStr;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -326,24 +328,42 @@ pub struct InvoiceEvent {
     made_by: String,
 }
 
-/// What happened to a document after it was issued, oldest first.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct InvoiceEvents {
-    data: Vec<InvoiceEvent>,
+/// Where a page of events ends: `event/5`, or `payment/7`.
+struct Happened(i32, i64);
+
+impl Happened {
+    const SOURCES: [&'static str; 2] = ["event", "payment"];
+
+    fn written(event: &documents::Event) -> String {
+        let source = usize::from(event.source != 0);
+        format!("{}/{}", Self::SOURCES[source], event.no)
+    }
+}
+
+impl FromStr for Happened {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (source, no) = text.split_once('/').ok_or(())?;
+        let source = Self::SOURCES.iter().position(|known| *known == source).ok_or(())?;
+        Ok(Self(i32::from(source != 0), no.parse().map_err(|_| ())?))
+    }
 }
 
 /// What happened to a document after it was issued, payments included, oldest first.
 #[utoipa::path(get, path = "/v1/invoices/{number}/events", tag = "invoices",
-    params(("number" = String, Path, example = "INV-2026-000123")),
-    responses((status = 200, description = "All of it", body = InvoiceEvents)))]
+    params(("number" = String, Path, example = "INV-2026-000123"), At),
+    responses((status = 200, description = "A page", body = Page<InvoiceEvent>)))]
 pub async fn events(
     State(api): State<Api>,
     caller: Caller,
+    at: At,
     Path(number): Path<String>,
-) -> Result<Json<InvoiceEvents>, Problem> {
+) -> Result<Listed<InvoiceEvent>, Problem> {
+    let after = at.after()?.map(|Happened(source, no)| (source, no));
     let mut snapshot = api.read(&caller).await?;
     let listed = seen(&mut snapshot, &caller, &number).await?;
-    let events = documents::events(&mut *snapshot, listed.document_no).await?;
+    let events = documents::events(&mut *snapshot, listed.document_no, after, at.rows()).await?;
     drop(snapshot);
     let row = |event: documents::Event| InvoiceEvent {
         kind: event.kind,
@@ -351,7 +371,7 @@ pub async fn events(
         made_at: event.made_at,
         made_by: event.made_by,
     };
-    Ok(Json(InvoiceEvents { data: events.into_iter().map(row).collect() }))
+    Ok(at.page(events, Happened::written, row))
 }
 
 /// What computing a document again came to.

@@ -1,6 +1,8 @@
 //! What plans do with usage: what no charge takes, and whether cases hold.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use axum::Json;
 use axum::extract::State;
@@ -11,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::amount::Exact;
 use super::caller::Caller;
-use super::page::{Body, Query};
+use super::page::{At, Body, Listed, Page, Query};
 use super::problem::Problem;
 use crate::store::plan_file::verdict::{self, Difference};
 use crate::store::plan_file::{FILE_BYTES_MAX, cases};
@@ -35,10 +37,37 @@ pub struct UnpricedUsage {
     last_day: NaiveDate,
 }
 
-/// Usage that no charge takes, by brand, predicate and result.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Unpriced {
-    data: Vec<UnpricedUsage>,
+/// What pages are ordered by: the brand, the predicate and the result.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Place(String, String, bool);
+
+impl Place {
+    fn of(row: &Row) -> Self {
+        Self(row.brand.clone(), row.predicate.clone(), row.result)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(brand, predicate, result) = self;
+        write!(to, "{brand}/{predicate}/{result}")
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        // Neither the id of a brand nor a predicate has a slash.
+        let mut parts = text.split('/');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(brand), Some(predicate), Some(result), None) => {
+                let result = result.parse().map_err(|_| ())?;
+                Ok(Self(brand.to_owned(), predicate.to_owned(), result))
+            }
+            _ => Err(()),
+        }
+    }
 }
 
 /// By which plan.
@@ -53,22 +82,27 @@ pub struct By {
 
 /// Counted usage that no charge takes, by the version that prices its period. It blocks the brand's
 /// invoices.
-#[utoipa::path(get, path = "/v1/unpriced", tag = "plans", params(By),
-    responses((status = 200, description = "None, if all usage has a price", body = Unpriced)))]
+#[utoipa::path(get, path = "/v1/unpriced", tag = "plans", params(At, By),
+    responses((status = 200, description = "A page; empty, if all usage has a price",
+        body = Page<UnpricedUsage>)))]
 pub async fn unpriced(
     State(api): State<Api>,
     caller: Caller,
+    at: At,
     Query(By { plan }): Query<By>,
-) -> Result<Json<Unpriced>, Problem> {
+) -> Result<Listed<UnpricedUsage>, Problem> {
+    let after: Option<Place> = at.after()?;
     let mut snapshot = api.read(&caller).await?;
     let lists = &api.config().price_lists;
     let found = unpriced::find(&mut snapshot, lists, plan.as_deref()).await?;
     drop(snapshot);
-    let rows = found.map_err(|refused| match refused {
+    let mut rows = found.map_err(|refused| match refused {
         Refused::NoPlan(name) => Problem::not_found(format!("plan {name}")),
         Refused::Timeline(error) => Problem::refused(error),
         Refused::File(error) => Problem::internal(&error),
     })?;
+    // It is computed as a whole, in this order.
+    rows.retain(|row| after.as_ref().is_none_or(|after| Place::of(row) > *after));
     let row = |Row { brand, predicate, result, receipts, first_day, last_day }| UnpricedUsage {
         brand,
         predicate,
@@ -77,7 +111,7 @@ pub async fn unpriced(
         first_day,
         last_day,
     };
-    Ok(Json(Unpriced { data: rows.into_iter().map(row).collect() }))
+    Ok(at.page(rows, |row| Place::of(row).to_string(), row))
 }
 
 /// What finance expects of plans, periods and usage days.

@@ -340,24 +340,41 @@ pub async fn credits_of(
 /// Something that happened to a document.
 #[derive(Clone, Debug, FromRow)]
 pub struct Event {
+    /// 0, or 1 for payments, which are numbered by themselves; and its number.
+    pub source: i32,
+    pub no: i64,
     pub kind: String,
     pub because: Option<String>,
     pub made_at: DateTime<Utc>,
     pub made_by: String,
 }
 
-/// Everything that happened to a document, payments included, oldest first.
+/// What happened to a document, payments included, oldest first: at most `limit`, after the event of this
+/// source and number.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn events(executor: impl PgExecutor<'_>, document_no: i64) -> Result<Vec<Event>, Error> {
+pub async fn events(
+    executor: impl PgExecutor<'_>,
+    document_no: i64,
+    after: Option<(i32, i64)>,
+    limit: i64,
+) -> Result<Vec<Event>, Error> {
     Ok(sqlx::query_as(
-        "select kind, because, made_at, made_by from document_event where document_no = $1 \
-         union all \
-         select 'payment', amount || ' on ' || paid_on || ', ' || reference, made_at, made_by \
-            from payment where document_no = $1 order by made_at",
+        "with happened as ( \
+            select 0 as source, event_no as no, kind, because, made_at, made_by \
+            from document_event where document_no = $1 \
+            union all \
+            select 1, payment_no, 'payment', amount || ' on ' || paid_on || ', ' || reference, \
+                made_at, made_by from payment where document_no = $1) \
+         select * from happened h where $2::int is null or (h.made_at, h.source, h.no) > ( \
+            select made_at, source, no from happened where source = $2 and no = $3) \
+         order by made_at, source, no limit $4",
     )
     .bind(document_no)
+    .bind(after.map(|(source, _)| source))
+    .bind(after.map(|(_, no)| no))
+    .bind(limit)
     .fetch_all(executor)
     .await?)
 }

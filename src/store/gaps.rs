@@ -191,16 +191,29 @@ pub async fn awaits_next(pool: &PgPool, epoch: i32, last: i64) -> Result<bool, E
 /// # Errors
 /// If the database is away.
 pub async fn list(executor: impl PgExecutor<'_>, filter: &Filter) -> Result<Vec<Gap>, Error> {
+    after(executor, filter, 0).await
+}
+
+/// As [`list`], only those with numbers above `gap_no`.
+///
+/// # Errors
+/// If the database is away.
+pub async fn after(
+    executor: impl PgExecutor<'_>,
+    filter: &Filter,
+    gap_no: i64,
+) -> Result<Vec<Gap>, Error> {
     Ok(sqlx::query_as(
         "select gap_no, epoch, first, last, reason, detail, found_at, next_stored_at, accepted_at, \
             accepted_by, acceptance from gap \
          where (cardinality($1::bigint[]) = 0 or gap_no = any($1)) \
-            and ($2::bool is null or (accepted_at is null) = $2) \
+            and ($2::bool is null or (accepted_at is null) = $2) and gap_no > $4 \
          order by gap_no limit $3",
     )
     .bind(&filter.numbers)
     .bind(filter.is_open)
     .bind(filter.limit)
+    .bind(gap_no)
     .fetch_all(executor)
     .await?)
 }

@@ -169,7 +169,7 @@ impl Show {
         for over in &document.overrides {
             eprintln!("overridden: {} by {}: {}", over.reason, over.by, over.because);
         }
-        for event in documents::events(&store.pool, listed.document_no).await? {
+        for event in documents::events(&store.pool, listed.document_no, None, i64::MAX).await? {
             let because = event.because.map(|because| format!(": {because}")).unwrap_or_default();
             let at = event.made_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             eprintln!("{at} {} by {}{because}", event.kind, event.made_by);
@@ -211,7 +211,7 @@ fn lines(document: &Document) -> Listing {
 
 async fn json(store: &Store, listed: &Listed, document: &Document) -> anyhow::Result<()> {
     let balance = listed.balance()?;
-    let events = documents::events(&store.pool, listed.document_no).await?;
+    let events = documents::events(&store.pool, listed.document_no, None, i64::MAX).await?;
     let events = events.iter().map(|event| {
         serde_json::json!({"kind": event.kind, "because": event.because, "at": event.made_at,
             "by": event.made_by})

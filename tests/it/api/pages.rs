@@ -108,3 +108,43 @@ async fn pages_of_plans_are_the_list_in_the_order_of_their_bytes() {
         assert_eq!(walk(&finance, "/v1/plans", limit).await, whole, "by {limit}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_gaps_events_and_unpriced_usage_are_the_list() {
+    let march = ["a-1", "aB", "ab", "b"].map(|brand| (brand, "2026-03-01"));
+    let till = till(&march).await;
+    let finance = till.client("finance").await;
+    let gaps = "insert into gap (epoch, first, last, reason, detail, accepted_at, accepted_by, acceptance) \
+        select 1, n, n, 'missing', 'test', now(), 'test', 'test' from generate_series(1000001, 1000007) n";
+    till.by_force(gaps).await;
+    till.finalize("b", MARCH, "36.89");
+    let at = "/v1/invoices/INV-2026-000001";
+    let sent = serde_json::json!({"note": "by mail"});
+    finance.post(&format!("{at}/sent"), sent).await.ok();
+    for no in 1..=5 {
+        let (paid_on, reference) = (chrono::Utc::now().date_naive(), format!("B{no}"));
+        let paid = serde_json::json!(
+            {"amount": "1.00", "paid_on": paid_on.to_string(), "reference": reference});
+        finance.post(&format!("{at}/payments"), paid).await.is(201);
+    }
+    // A plan that takes nothing of what was counted.
+    let other = VOLUME.replace("name = \"volume\"", "name = \"other\"");
+    let other = other.replace("CERT_VALID@V1", "OTHER@V1").replace("*@*", "OTHER@V1");
+    let file = till.file("other.toml", &other);
+    done(till.run(&format!("plans apply {file} --effective-from 2026-01-01")));
+    for (target, count) in [
+        ("/v1/gaps", 7),
+        ("/v1/gaps?open=false", 7),
+        (&*format!("{at}/events"), 6),
+        ("/v1/unpriced?plan=other", 4),
+    ] {
+        let whole = walk(&finance, target, 200).await;
+        assert_eq!(whole.len(), count, "{target}: {whole:?}");
+        for limit in [1, 2, 3, 6] {
+            assert_eq!(walk(&finance, target, limit).await, whole, "{target} by {limit}");
+        }
+        let and = if target.contains('?') { '&' } else { '?' };
+        let wrong = finance.get(&format!("{target}{and}starting_after=x")).await;
+        assert_eq!(wrong.problem(), "invalid-query", "{target}");
+    }
+}
