@@ -73,7 +73,7 @@ pub struct Invoice {
 /// invoice, which is credited in full, whatever was paid is.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Balance {
-    /// `unpaid`, `partly_paid`, `paid` or `written_off`.
+    /// `unpaid`, `partly_paid`, `paid` (nothing is due: it was paid, credited, or both) or `written_off`.
     #[schema(example = "unpaid")]
     state: String,
     credited: Exact,

@@ -67,7 +67,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::PgTransaction;
+use sqlx::{PgPool, PgTransaction};
 use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use utoipa_swagger_ui::SwaggerUi;
@@ -161,6 +161,14 @@ impl Api {
 
     fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// The pool with which it is noted how a request was answered: the one beside, while each connection of the
+    /// others' is in use.
+    fn noting(&self) -> &PgPool {
+        let pool = &self.inner.store.pool;
+        let is_full = pool.num_idle() == 0 && pool.size() >= pool.options().get_max_connections();
+        if is_full { &self.inner.answers.pool } else { pool }
     }
 
     /// Today by the calendar of the issuer in force; in UTC while there is none.

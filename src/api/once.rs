@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use billing::hash::Hash;
-use sqlx::PgPool;
 use tokio::runtime::Handle;
 
 use super::Api;
@@ -93,7 +92,7 @@ async fn answer(
         }
     };
     let request = Request::from_parts(parts, Body::from(bytes));
-    let unanswered = Unanswered { pool, attempt: Some(&attempt) };
+    let unanswered = Unanswered { api, attempt: Some(&attempt) };
     let answer = async {
         failpoint::at(|| format!("answer {key}"));
         next.run(request).await
@@ -106,7 +105,7 @@ async fn answer(
 /// A try whose handler has not answered yet. If it never does, since it panicked, its key is free at once, unless
 /// something was done.
 struct Unanswered<'a> {
-    pool: &'a PgPool,
+    api: &'a Api,
     attempt: Option<&'a Attempt>,
 }
 
@@ -121,7 +120,7 @@ impl Drop for Unanswered<'_> {
         let Some(attempt) = self.attempt.cloned() else { return };
         // Without a runtime the process ends, and the key is free after a while.
         let Ok(runtime) = Handle::try_current() else { return };
-        let pool = self.pool.clone();
+        let pool = self.api.noting().clone();
         runtime.spawn(async move {
             if let Err(error) = idempotency::end(&pool, &attempt, false).await {
                 tracing::warn!(%error, "the Idempotency-Key of a request that failed is not free yet");
@@ -142,7 +141,7 @@ fn key_of(value: &HeaderValue) -> Result<&str, Problem> {
 /// Keeps what was done. What was refused or has failed may be sent again, unless its changes say that they
 /// were made: the reply to a commit can be lost, and what is read after one can fail.
 async fn keep(api: &Api, attempt: &Attempt, response: Response) -> Result<Response, Problem> {
-    let pool = &api.store().pool;
+    let pool = api.noting();
     if !response.status().is_success() {
         let is_undone = response.extensions().get().is_some_and(Problem::is_undone);
         idempotency::end(pool, attempt, is_undone).await?;

@@ -44,7 +44,10 @@ pub enum Refused {
     #[error(transparent)]
     Credit(Box<document::credit::Error>),
     /// There is more, or less, to answer for than was seen.
-    #[error("{} is about other cases now than were seen: {}", .0.reason.as_str(), .0.message)]
+    #[error(
+        "{} is about other cases now than were seen, named {}: {}",
+        .0.reason.as_str(), .0.cases.digest(), .0.message
+    )]
     OtherCases(Finding),
     #[error("there is no issuer in force: configure one under [[issuer]]")]
     NoIssuer,

@@ -314,7 +314,7 @@ async fn late_usage_and_corrections_are_as_the_page_says() {
         json!([
             ["INV-2026-000004", "invoice", "finalized", "8.08", "partly_paid"],
             ["INV-2026-000003", "adjustment", "finalized", "1.19", "unpaid"],
-            ["INV-2026-000002", "invoice", "cancelled", null, null],
+            ["INV-2026-000002", "invoice", "cancelled", "0.00", "paid"],
             ["INV-2026-000001", "invoice", "finalized", "40.46", "unpaid"],
         ])
     );
@@ -353,9 +353,15 @@ async fn what_speaks_against_an_invoice_is_listed_and_kept_when_it_is_answered_f
     let run = till.run("invoices finalize --all --unapproved --period 2026-03");
     refused(&run, 5, "0 issued, 2 refused");
     let over = "periods override acme --period 2026-03 --because known";
+    let early = "nothing of gap speaks against";
+    refused(&till.run(&format!("{over} --reason gap")), 5, early);
     refused(&till.run(&format!("{over} --reason hold")), 5, "hold cannot be overridden");
     refused(&till.run(&format!("{over} --reason other")), 5, "there is no reason other");
-    done(till.run(&format!("{over} --reason conflicts")));
+    let cases = till.json("periods show acme --period 2026-03")[0]["cases"].clone();
+    let cases = cases.as_str().unwrap();
+    let others = format!("{over} --reason conflicts --cases {}", "0".repeat(64));
+    refused(&till.run(&others), 5, &format!("other cases now than were seen, named {cases}"));
+    done(till.run(&format!("{over} --reason conflicts --cases {cases}")));
     // One brand's trouble does not stop the other.
     let run = till.run("invoices finalize --all --unapproved --period 2026-03");
     refused(&run, 5, "1 issued, 1 refused");
