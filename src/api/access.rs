@@ -76,7 +76,7 @@ pub const ACCESS: &[(&str, &str, Access, Brand)] = &[
     ("GET", "/v1/invoices/{number}/verify", Access::Books, Brand::None),
     ("GET", "/v1/credit_notes", Access::Books, Brand::Own),
     ("GET", "/v1/receipts/{receipt_id}", Access::Read, Brand::Own),
-    ("GET", "/v1/brands/{brand}/receipts/{receipt_id}/proof", Access::Read, Brand::Own),
+    ("GET", "/v1/brands/{brand}/receipts/{receipt_id}/proof", Access::Books, Brand::Own),
     ("GET", "/v1/rejections", Access::Read, Brand::None),
     ("GET", "/v1/conflicts", Access::Read, Brand::None),
     ("GET", "/v1/gaps", Access::Read, Brand::None),

@@ -326,6 +326,9 @@ async fn a_receipt_says_on_which_line_it_is_billed_or_why_on_none() {
     let counted = operator.get("/v1/receipts/p1").await.ok();
     assert_eq!(counted["entries"][0]["receipt_id"], "p1");
     assert_eq!((&counted["documents"], &counted["not_billed"]), (&json!(null), &json!(null)));
+    let proof = "/v1/brands/both/receipts/p1/proof";
+    assert_eq!(operator.get(proof).await.problem(), "forbidden");
+    own.get(proof).await.ok();
 
     let lines = till.json(&format!("invoices show {number}"))["document"]["lines"].clone();
     for (id, charge) in
