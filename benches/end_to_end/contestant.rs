@@ -55,6 +55,7 @@ pub struct Order {
     pub database_url: String,
     pub postgres_pid: u32,
     pub chunk: usize,
+    pub credits: usize,
     pub segment: i64,
     /// Whether prooftally reads the mirror and not the stream that is published to.
     pub reads_mirror: bool,
@@ -101,6 +102,7 @@ impl Order {
         stream.clone_into(&mut config.nats.stream);
         config.nats.mirror.enabled = self.reads_mirror;
         config.intake.chunk_messages_max = self.chunk;
+        config.intake.credits = self.credits;
         config.ledger.segment_entries = self.segment;
         // In proportion, so that the bytes are not what cuts a chunk.
         config.intake.chunk_bytes_max = config.intake.chunk_bytes_max.max(self.chunk * 512);

@@ -66,6 +66,7 @@ fn order(
         database_url: database.url.clone(),
         postgres_pid: stack.postgres.pid(),
         chunk: options.chunk,
+        credits: options.credits,
         segment: options.segment,
         reads_mirror: false,
     }

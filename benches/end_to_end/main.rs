@@ -60,6 +60,9 @@ struct Options {
     /// Events in a chunk, at most
     #[arg(long, default_value_t = Config::default().intake.chunk_messages_max)]
     chunk: usize,
+    /// Chunks in flight, at most
+    #[arg(long, default_value_t = Config::default().intake.credits)]
+    credits: usize,
     /// Leave the simple writers out
     #[arg(long)]
     no_writers: bool,
@@ -196,6 +199,7 @@ async fn run(
         database_url: database.url.clone(),
         postgres_pid: stack.postgres.pid(),
         chunk: options.chunk,
+        credits: options.credits,
         segment: options.segment,
         reads_mirror: false,
     };

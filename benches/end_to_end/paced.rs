@@ -37,6 +37,7 @@ pub async fn run(options: &Options, rate: u64) -> anyhow::Result<()> {
         database_url: database.url.clone(),
         postgres_pid: stack.postgres.pid(),
         chunk: options.chunk,
+        credits: options.credits,
         segment: options.segment,
         reads_mirror: options.mirror,
     };

@@ -369,15 +369,27 @@ struct Place {
 /// stream sequence, consumer sequence, store time and messages pending.
 impl Place {
     fn parse(reply: &str) -> Option<Self> {
+        /// No form has more; what is behind the twelfth is nothing that is read.
+        const TOKENS_MAX: usize = 12;
         let rest = reply.strip_prefix("$JS.ACK.")?;
-        let mut tokens = rest.split('.');
-        let count = tokens.clone().count();
+        // One pass, as this is done for each message.
+        let mut ends = [rest.len(); TOKENS_MAX];
+        let mut count = 1;
+        for (end, at) in ends.iter_mut().zip(memchr::memchr_iter(b'.', rest.as_bytes())) {
+            *end = at;
+            count += 1;
+        }
         // Without domain and account there are seven tokens, with them nine or more.
-        let skip = if count == 7 { 3 } else { 5 };
-        let sequence = tokens.nth(skip)?.parse().ok()?;
-        let delivery = tokens.next()?.parse().ok()?;
-        let nanos: i64 = tokens.next()?.parse().ok()?;
-        let pending = tokens.next()?.parse().ok()?;
+        let skip = match count {
+            7 => 3,
+            9.. => 5,
+            _ => return None,
+        };
+        let token = |at: usize| rest.get(ends[skip + at - 1] + 1..ends[skip + at]);
+        let sequence = token(0)?.parse().ok()?;
+        let delivery = token(1)?.parse().ok()?;
+        let nanos: i64 = token(2)?.parse().ok()?;
+        let pending = token(3)?.parse().ok()?;
         // Microseconds are what PostgreSQL keeps; the rest would make stored and read times differ.
         let stored_at = DateTime::from_timestamp_micros(nanos / 1_000)?;
         Some(Self { delivery, sequence, stored_at, pending })
@@ -399,6 +411,9 @@ mod tests {
         check("$JS.ACK.hub.AbC.PROOFS.billing.1.41.7.1690000000000000123.0", Some((41, 7)));
         check("$JS.ACK._.AbC.PROOFS.billing.1.41.7.1690000000000000123.0.x", Some((41, 7)));
         check("$JS.ACK.PROOFS.billing.1.x.7.1690000000000000123.0", None);
+        check("$JS.ACK._.AbC.PROOFS.billing.1.41.7.1690000000000000123.0.x.y.z", Some((41, 7)));
+        check("$JS.ACK.PROOFS.billing.1.41.7.1690000000000000123", None);
+        check("$JS.ACK.AbC.PROOFS.billing.1.41.7.1690000000000000123.0", None);
         check("_INBOX.abc", None);
         check("$JS.ACK.PROOFS", None);
     }

@@ -143,9 +143,9 @@ impl Default for MirrorStream {
 impl Default for Intake {
     fn default() -> Self {
         Self {
-            chunk_messages_max: 32_768,
+            chunk_messages_max: 16_384,
             chunk_bytes_max: 16_777_216,
-            credits: 2,
+            credits: 4,
             pull_messages: 32_768,
             heartbeat_ms: 5_000,
             payload_bytes_max: 65_536,
