@@ -163,30 +163,3 @@ async fn a_second_reader_sees_the_snapshot_of_the_first() {
     assert_eq!((before, seen), (1, 1));
     assert_eq!(till.scalar::<i64>(count).await, 2);
 }
-
-/// A connection that has looked often, while there were few documents, plans for those that there are now.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_look_plans_for_what_is_there_now() {
-    let till = Till::with(&[("acme", "2026-03-01")]).await;
-    let (store, terms) = (&till.world.store, terms());
-    for _ in 0..8 {
-        billing_run::look(store, &terms, None, chrono::Utc::now(), None).await.unwrap();
-    }
-    // Statements of the look that say of which brands.
-    let (mut custom, mut generic) = (0, 0);
-    let mut held = Vec::new();
-    while let Some(mut connection) = store.pool.try_acquire() {
-        let plans: (i64, i64) = sqlx::query_as(
-            "select coalesce(sum(custom_plans), 0)::bigint, coalesce(sum(generic_plans), 0)::bigint \
-             from pg_prepared_statements where statement like '%$1::int[] is null%' \
-                and statement not like '%pg_prepared_statements%'",
-        )
-        .fetch_one(&mut *connection)
-        .await
-        .unwrap();
-        (custom, generic) = (custom + plans.0, generic + plans.1);
-        held.push(connection);
-    }
-    assert!(custom >= 8, "{custom}");
-    assert_eq!(generic, 0);
-}
