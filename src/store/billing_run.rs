@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use billing::hash::Hash;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
+use super::beside::{self, Readers};
 use super::brands::{self, Brand, Scope};
 use super::due::{self, Candidate, Known, Terms};
 use super::issue::{self, Approval, Issued, Refused};
@@ -55,7 +56,19 @@ async fn look_at(
     issues: Option<Issues<'_>>,
 ) -> Result<Vec<Looked>, Error> {
     let mut snapshot = store.snapshot().await?;
-    let found = look_in(&mut snapshot, terms, brand_no, now, issues).await?;
+    sqlx::raw_sql(beside::PLANS).execute(&mut *snapshot).await?;
+    // All brands are read by two connections. Where there is no second one the look takes longer, and that is all.
+    let mut beside = match brand_no {
+        Some(_) => None,
+        None => beside::open(store, &mut snapshot).await.ok(),
+    };
+    let readers = Readers { snapshot: &mut snapshot, beside: beside.as_mut() };
+    let found = look_with(readers, terms, brand_no.into(), now, issues).await;
+    if let Some(beside) = beside {
+        // It has nothing to lose any more.
+        let _ = beside.close().await;
+    }
+    let found = found?;
     snapshot.rollback().await?;
     Ok(found)
 }
@@ -71,8 +84,19 @@ pub async fn look_in(
     now: DateTime<Utc>,
     issues: Option<Issues<'_>>,
 ) -> Result<Vec<Looked>, Error> {
-    let mut known = Known::read(snapshot, &scope.into(), issues.is_some()).await?;
-    known.read_usage(snapshot, now).await?;
+    look_with(Readers::one(snapshot), terms, scope.into(), now, issues).await
+}
+
+async fn look_with(
+    mut readers: Readers<'_>,
+    terms: &Terms,
+    scope: Scope,
+    now: DateTime<Utc>,
+    issues: Option<Issues<'_>>,
+) -> Result<Vec<Looked>, Error> {
+    let mut known = Known::read(&mut readers, &scope, issues.is_some()).await?;
+    known.read_usage(&mut readers, now).await?;
+    let snapshot = readers.snapshot;
     let mut found = Vec::with_capacity(known.brands.len());
     for brand in &known.brands {
         match due::candidates(snapshot, &known, terms, brand, now).await {

@@ -227,6 +227,8 @@ struct Numbered {
     brand_no: i32,
     document: Document,
     body: Vec<u8>,
+    /// Of the body.
+    hash: Hash,
     chain: i32,
     cutoff: i64,
     regular: Option<NaiveDate>,
@@ -302,7 +304,8 @@ fn number(counters: &mut Counters, chain: &Chain, draft: Unnumbered) -> Result<N
         counters.take(prefix, next);
     }
     let chain = chain.documents + 1;
-    Ok(Numbered { brand_no, document, body, chain, cutoff, regular, credits })
+    let hash = Hash::of(&[&body]);
+    Ok(Numbered { brand_no, document, body, hash, chain, cutoff, regular, credits })
 }
 
 /// The series that numbers are taken from, locked: whoever wants a number after these waits until they

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod audit_runs;
 pub mod backoff;
 pub mod behind;
+pub mod beside;
 pub mod billed_on;
 pub mod billing_run;
 pub mod brands;

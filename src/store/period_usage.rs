@@ -2,6 +2,7 @@
 //! ledger only for the predicates of which the plan counts distinct products or suppliers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use billing::draft::{Distinct, Usage};
 use billing::exact::Overflow;
@@ -9,6 +10,7 @@ use billing::ids::Predicate;
 use billing::period::Period;
 use billing::plan::{Meter, Plan, UsageKind};
 use billing::projection::Passed;
+use futures_util::TryStreamExt as _;
 use sqlx::PgConnection;
 
 use super::brands::{self, Brand, NumberedPredicate};
@@ -26,7 +28,8 @@ pub struct PeriodUsage {
 /// Receipts of a period that are alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
-    predicate: String,
+    /// Shared by all rows of it: a run reads hundreds of thousands.
+    predicate: Arc<str>,
     result: bool,
     has_product: bool,
     has_supplier: bool,
@@ -91,6 +94,22 @@ pub async fn read(
     complete(snapshot, brand, days, plan, rows).await
 }
 
+/// Usage of days by brand, predicate and result: of brands with numbers from $3 to $4, or of those of $3. A row for
+/// each brand, since what a message costs on both sides is more than what is in it.
+macro_rules! usage_of {
+    ($brands:literal) => {
+        concat!(
+            "select brand_no, array_agg(predicate_no), array_agg(result), array_agg(receipts) from ( \
+                select brand_no, predicate_no, result, sum(receipts - voided)::bigint as receipts \
+                from usage_day where usage_day >= $1 and usage_day < $2 and ",
+            $brands,
+            " group by 1, 2, 3) u group by 1"
+        )
+    };
+}
+const USAGE_OF_RANGE: &str = usage_of!("brand_no between $3 and $4");
+const USAGE_OF_SOME: &str = usage_of!("brand_no = any($3)");
+
 /// Reads the usage rows of many periods, each of a brand, with one query for all that have the same days: what
 /// [`complete`] needs.
 ///
@@ -105,34 +124,42 @@ pub async fn read_many(
         return Ok(found);
     }
     let numbered = brands::predicates(&mut *snapshot).await?;
-    let names: BTreeMap<i32, String> =
-        numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
+    let names: BTreeMap<i32, Arc<str>> =
+        numbered.iter().map(|one| (one.predicate_no, name(one).into())).collect();
     let mut places: BTreeMap<Period, BTreeMap<i32, Vec<usize>>> = BTreeMap::new();
     for (place, (brand, days)) in wanted.iter().enumerate() {
         places.entry(*days).or_default().entry(*brand).or_default().push(place);
     }
     for (days, places) in places {
-        let rows: Vec<(i32, i32, bool, i64)> = sqlx::query_as(
-            "select brand_no, predicate_no, result, sum(receipts - voided)::bigint from usage_day \
-             where brand_no = any($1) and usage_day >= $2 and usage_day < $3 group by 1, 2, 3",
-        )
-        .bind(places.keys().copied().collect::<Vec<_>>())
-        .bind(days.start())
-        .bind(days.end())
-        .fetch_all(&mut *snapshot)
-        .await?;
-        for (brand, predicate_no, result, receipts) in rows {
-            let predicate = names.get(&predicate_no).cloned().unwrap_or_default();
-            let (has_product, has_supplier) = (true, true);
-            let receipts = counted(receipts)?;
-            let row = Row { predicate, result, has_product, has_supplier, receipts };
-            for place in &places[&brand] {
-                found[*place].push(row.clone());
+        let brands: Vec<i32> = places.keys().copied().collect();
+        let (first, last) = (brands[0], brands[brands.len() - 1]);
+        // Where most brands in a range are wanted, to read the others too costs less than to look for each.
+        let is_dense = brands.len() as i64 * 2 > i64::from(last) - i64::from(first);
+        let mut query = sqlx::query_as(if is_dense { USAGE_OF_RANGE } else { USAGE_OF_SOME })
+            .bind(days.start())
+            .bind(days.end());
+        query = if is_dense { query.bind(first).bind(last) } else { query.bind(brands) };
+        let mut of_brands = query.fetch(&mut *snapshot);
+        while let Some(of_brand) = of_brands.try_next().await? {
+            let (brand, predicates, results, receipts): (i32, Vec<i32>, Vec<bool>, Vec<i64>) =
+                of_brand;
+            let Some((place, others)) = places.get(&brand).and_then(|all| all.split_first()) else {
+                continue;
+            };
+            let kinds = predicates.iter().zip(results).zip(receipts);
+            let row = |((number, result), receipts): ((&i32, bool), i64)| {
+                let predicate = names.get(number).cloned().unwrap_or_default();
+                let (has_product, has_supplier) = (true, true);
+                let receipts = counted(receipts)?;
+                Ok(Row { predicate, result, has_product, has_supplier, receipts })
+            };
+            let mut rows = kinds.map(row).collect::<Result<Vec<_>, Error>>()?;
+            rows.sort_unstable();
+            for other in others {
+                found[*other].clone_from(&rows);
             }
+            found[*place] = rows;
         }
-    }
-    for rows in &mut found {
-        rows.sort_unstable();
     }
     Ok(found)
 }
@@ -169,7 +196,7 @@ pub async fn as_of(
 ) -> Result<PeriodUsage, Error> {
     let mut found = PeriodUsage { reads_ledger: true, ..PeriodUsage::default() };
     let numbered = brands::predicates(&mut *snapshot).await?;
-    let names = numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
+    let names = numbered.iter().map(|one| (one.predicate_no, name(one).into())).collect();
     add_kinds(snapshot, (brand_no, days, cutoff), plan, (kinds, &names), &mut found).await?;
     Ok(found)
 }
@@ -190,15 +217,15 @@ async fn count_distinct(
     let mut numbered = brands::predicates(&mut *snapshot).await?;
     numbered.retain(|one| {
         let name = name(one);
-        found.rows.iter().any(|row| row.predicate == name) && is_counted_distinct(plan, &name)
+        found.rows.iter().any(|row| *row.predicate == *name) && is_counted_distinct(plan, &name)
     });
     if numbered.is_empty() {
         return Ok(());
     }
-    found.rows.retain(|row| !numbered.iter().any(|one| name(one) == row.predicate));
+    found.rows.retain(|row| !numbered.iter().any(|one| *name(one) == *row.predicate));
     found.reads_ledger = true;
     let numbers: Vec<i32> = numbered.iter().map(|one| one.predicate_no).collect();
-    let names = numbered.iter().map(|one| (one.predicate_no, name(one))).collect();
+    let names = numbered.iter().map(|one| (one.predicate_no, name(one).into())).collect();
     let kinds = distinct::kinds(&mut *snapshot, brand.no, days, &numbers, i64::MAX).await?;
     add_kinds(snapshot, (brand.no, days, i64::MAX), plan, (&kinds, &names), found).await
 }
@@ -212,7 +239,7 @@ async fn add_kinds(
     snapshot: &mut PgConnection,
     (brand_no, days, cutoff): distinct::AsOf,
     plan: &Plan,
-    (kinds, names): (&[distinct::Kind], &BTreeMap<i32, String>),
+    (kinds, names): (&[distinct::Kind], &BTreeMap<i32, Arc<str>>),
     found: &mut PeriodUsage,
 ) -> Result<(), Error> {
     for kind in kinds {
@@ -229,7 +256,7 @@ async fn add_kinds(
             continue;
         }
         let takes = |kind: &&distinct::Kind| {
-            let name = names.get(&kind.predicate_no).map_or("", String::as_str);
+            let name = names.get(&kind.predicate_no).map_or("", |name| &**name);
             let kind = (kind.result, kind.has_product, kind.has_supplier);
             taken_by(plan, name, kind) == Some(number)
         };

@@ -10,6 +10,7 @@ mod reports;
 mod rules;
 mod run;
 mod served;
+mod together;
 mod walk;
 mod year;
 

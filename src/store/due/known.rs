@@ -16,6 +16,7 @@ use rust_decimal::Decimal;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
+use crate::store::beside::Readers;
 use crate::store::brands::{self, Brand, Scope};
 use crate::store::catalog::{self, Catalog};
 use crate::store::period_usage::{self, Row as UsageRow};
@@ -94,10 +95,38 @@ struct InvoicedRow {
 impl Known {
     /// Reads it, of all brands or of some. If something is to be issued, `proves` that no receipt is counted
     /// twice, which reads what is not sealed of the ledger; otherwise no more is known than what was found.
+    /// Usage without a plan, which takes longer than all the rest, is looked for beside it.
     ///
     /// # Errors
     /// If the database is away, or what it holds cannot be read.
     pub async fn read(
+        readers: &mut Readers<'_>,
+        scope: &Scope,
+        proves: bool,
+    ) -> Result<Self, Error> {
+        let (known, unassigned) = match &mut readers.beside {
+            Some(beside) => tokio::join!(
+                Self::read_rest(readers.snapshot, scope, proves),
+                unassigned::unassigned(&mut **beside, scope)
+            ),
+            None => (
+                Self::read_rest(readers.snapshot, scope, proves).await,
+                unassigned::unassigned(&mut *readers.snapshot, scope).await,
+            ),
+        };
+        let mut known = known?;
+        let numbers: BTreeMap<String, i32> =
+            known.brands.iter().map(|brand| (brand.id.as_str().to_owned(), brand.no)).collect();
+        for found in unassigned? {
+            if let Some(brand) = numbers.get(&found.brand) {
+                known.with(*brand, |of| of.unassigned.push(found));
+            }
+        }
+        Ok(known)
+    }
+
+    /// All but the usage without a plan.
+    async fn read_rest(
         snapshot: &mut PgConnection,
         scope: &Scope,
         proves: bool,
@@ -137,13 +166,14 @@ impl Known {
     }
 
     /// Reads the usage of all periods that are computed now, of all brands at once: those that have ended
-    /// and have no invoice, and those whose invoice may be another one by now.
+    /// and have no invoice, and those whose invoice may be another one by now. Each reader takes half of the
+    /// brands.
     ///
     /// # Errors
     /// If the database is away.
     pub async fn read_usage(
         &mut self,
-        snapshot: &mut PgConnection,
+        readers: &mut Readers<'_>,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         let mut wanted = Vec::new();
@@ -154,7 +184,21 @@ impl Known {
             let ended = of.open(billing::usage::usage_day(now, brand.zone));
             wanted.extend(changed.chain(ended).map(|period| (brand.no, period)));
         }
-        let rows = period_usage::read_many(snapshot, &wanted).await?;
+        // By number, so that each half lies together in the table.
+        wanted.sort_unstable_by_key(|(brand, _)| *brand);
+        let rows = match &mut readers.beside {
+            None => period_usage::read_many(readers.snapshot, &wanted).await?,
+            Some(beside) => {
+                let (half, other) = wanted.split_at(wanted.len() / 2);
+                let (rows, others) = tokio::join!(
+                    period_usage::read_many(readers.snapshot, half),
+                    period_usage::read_many(beside, other)
+                );
+                let mut rows = rows?;
+                rows.extend(others?);
+                rows
+            }
+        };
         let keys = wanted.iter().map(|(brand, period)| (*brand, period.start()));
         self.usage = keys.zip(rows).collect();
         Ok(())
@@ -295,13 +339,6 @@ impl Known {
         scope: &Scope,
     ) -> Result<(), Error> {
         self.read_open(snapshot, scope).await?;
-        let numbers: BTreeMap<String, i32> =
-            self.brands.iter().map(|brand| (brand.id.as_str().to_owned(), brand.no)).collect();
-        for found in unassigned::unassigned(&mut *snapshot, scope).await? {
-            if let Some(brand) = numbers.get(&found.brand) {
-                self.with(*brand, |of| of.unassigned.push(found));
-            }
-        }
         let holds: Vec<(i32, Option<NaiveDate>, String)> = sqlx::query_as(
             "select brand_no, period_start, because from hold_now \
              where $1::int[] is null or brand_no = any($1) order by hold_no",

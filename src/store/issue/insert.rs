@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use billing::document::{Cause, Document, DocumentLine, Kind, PeriodEvidence, TaxGroup};
+use billing::hash::Hash;
 use sqlx::PgConnection;
 
 use super::{Numbered, Refused};
@@ -14,13 +15,14 @@ const INSERT: &str = "\
             currency, issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, \
             billing_version, finalized_by) \
         select u.brand_no, u.kind, u.cause, u.number, u.chain, u.previous_hash, u.body, \
-            sha256(u.body), u.currency, u.issue_date, u.tax_point, u.due_date, u.net_total, \
+            u.hash, u.currency, u.issue_date, u.tax_point, u.due_date, u.net_total, \
             u.tax_total, u.total, u.cutoff, u.billing_version, $17 \
         from unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bytea[], \
             $7::bytea[], $8::text[], $9::date[], $10::date[], $11::date[], $12::numeric[], \
-            $13::numeric[], $14::numeric[], $15::bigint[], $16::bigint[]) with ordinality as u \
-            (brand_no, kind, cause, number, chain, previous_hash, body, currency, issue_date, \
-            tax_point, due_date, net_total, tax_total, total, cutoff, billing_version, n) \
+            $13::numeric[], $14::numeric[], $15::bigint[], $16::bigint[], $52::bytea[]) \
+            with ordinality as u (brand_no, kind, cause, number, chain, previous_hash, body, currency, \
+            issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, billing_version, hash, \
+            n) \
         order by u.n returning document_no, brand_no), \
     p as ( \
         insert into document_period (document_no, brand_no, period_start, period_end, whole_start, \
@@ -103,10 +105,10 @@ pub(super) async fn insert(
         .bind(documents!(|one| one.brand_no))
         .bind(documents!(|one| kind(&one.document)))
         .bind(documents!(|one| cause(&one.document)))
-        .bind(documents!(|one| one.document.number.clone()))
+        .bind(documents!(|one| one.document.number.as_deref()))
         .bind(documents!(|one| one.chain))
-        .bind(documents!(|one| one.document.previous.map(|hash| hash.as_bytes().to_vec())))
-        .bind(documents!(|one| one.body.clone()))
+        .bind(documents!(|one| one.document.previous.as_ref().map(hash_bytes)))
+        .bind(documents!(|one| one.body.as_slice()))
         .bind(documents!(|one| one.document.currency.code()))
         .bind(documents!(|one| one.document.issue_date))
         .bind(documents!(|one| one.document.tax_point))
@@ -122,14 +124,14 @@ pub(super) async fn insert(
         .bind(periods!(|_, period| period.end))
         .bind(periods!(|_, period| period.whole_start))
         .bind(periods!(|_, period| period.whole_end))
-        .bind(periods!(|_, period| period.plan.clone()))
+        .bind(periods!(|_, period| period.plan.as_str()))
         .bind(periods!(|_, period| small(period.plan_version)))
         .bind(periods!(|_, period| period.tax.category.code()))
         .bind(periods!(|_, period| period.tax.rate_percent))
-        .bind(periods!(|_, period| period.tax.exemption.clone()))
+        .bind(periods!(|_, period| period.tax.exemption.as_deref()))
         .bind(periods!(|_, period| number(period.after)))
         .bind(periods!(|_, period| number(period.cutoff)))
-        .bind(periods!(|_, period| period.root.as_bytes().to_vec()))
+        .bind(periods!(|_, period| hash_bytes(&period.root)))
         .bind(periods!(|_, period| number(period.size)))
         .bind(periods!(|of, period| Some(period.start) == of.regular))
         .bind(lines!(|of, _one| of.brand_no))
@@ -138,7 +140,7 @@ pub(super) async fn insert(
         .bind(lines!(|_, line| line.key.map(|key| key.to_string())))
         .bind(lines!(|of, line| line.credits.as_ref().and(of.credits)))
         .bind(lines!(|_, line| line.credits.as_ref().map(|to| small(to.line.into()))))
-        .bind(lines!(|_, line| line.label.clone()))
+        .bind(lines!(|_, line| line.label.as_str()))
         .bind(lines!(|_, line| line.quantity))
         .bind(lines!(|_, line| line.receipts))
         .bind(lines!(|_, line| line.amount))
@@ -151,9 +153,14 @@ pub(super) async fn insert(
         .bind(taxes!(|_, group| group.taxable))
         .bind(taxes!(|_, group| group.tax))
         .bind(documents!(|one| one.regular))
+        .bind(documents!(|one| hash_bytes(&one.hash)))
         .fetch_all(&mut *connection)
         .await?;
     Ok(rows.into_iter().collect())
+}
+
+fn hash_bytes(hash: &Hash) -> &[u8] {
+    hash.as_bytes()
 }
 
 /// The parts of all documents, each with its document.

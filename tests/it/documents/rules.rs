@@ -126,7 +126,7 @@ const ATTEMPTS: &[(&str, &str)] = &[
 
 /// A document that nothing is wrong with, and `$other`, a brand that is not its own; what follows is added to
 /// it in the same statement.
-const DOCUMENT: &str = "with d as (insert into document (brand_no, kind, cause, chain, previous_hash, body, \
+pub(super) const DOCUMENT: &str = "with d as (insert into document (brand_no, kind, cause, chain, previous_hash, body, \
         hash, currency, issue_date, tax_point, due_date, net_total, tax_total, total, cutoff, \
         billing_version, finalized_by) \
     select b.brand_no, 'adjustment', 'periods', b.documents + 1, o.hash, 'x', sha256('x'), 'EUR', \
