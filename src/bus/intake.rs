@@ -10,7 +10,7 @@ use std::time::Duration;
 use billing::receipt::Reason;
 use ractor::ActorRef;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Bus;
 use super::caution::{Caution, STRETCH};
@@ -30,6 +30,10 @@ use crate::store::cursor::{self, Place};
 use crate::store::{self, Store, gaps};
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
+
+/// Chunks begin so far apart at least. A commit costs the database as much as some hundred events, so those that
+/// come within a few milliseconds of each other share one; the first after a pause waits for nobody.
+pub const CHUNK_EVERY: Duration = Duration::from_millis(6);
 
 /// Limits of a chunk and of what is in flight.
 #[derive(Clone, Debug)]
@@ -138,7 +142,7 @@ impl Intake {
     /// Waits, and meanwhile carries out what operators ask for; less if told to stop, or if the doubt is
     /// gone by that.
     async fn serve_requests(&mut self, wait: Duration) {
-        let until = tokio::time::Instant::now() + wait;
+        let until = Instant::now() + wait;
         let was_in_doubt = self.in_doubt;
         while self.in_doubt == was_in_doubt {
             tokio::select! {
@@ -184,6 +188,7 @@ impl Intake {
         // The first one completes at once, and reading has begun with a look.
         checks.tick().await;
         let mut waiting = None;
+        let mut begun: Option<Instant> = None;
         loop {
             self.wait_for_sealing().await;
             let Some(credit) = self.credit().await else { return Ok(()) };
@@ -200,6 +205,11 @@ impl Intake {
                 }
                 first = pull.next() => first?,
             };
+            if let Some(begun) = begun {
+                // What comes meanwhile is kept by the subscription.
+                tokio::time::sleep_until(begun + CHUNK_EVERY).await;
+            }
+            begun = Some(Instant::now());
             self.look_out().await?;
             let care = self.refusals.care(position);
             if care != Care::None {

@@ -268,7 +268,7 @@ fn all_of_it_is_shown() {
         replicas = 3 # default
 
         [intake]
-        chunk_messages_max = 32768 # default
+        chunk_messages_max = 16384 # default
         chunk_bytes_max = 16777216 # default
         credits = 2 # PROOFTALLY__INTAKE__CREDITS
         pull_messages = 32768 # default
