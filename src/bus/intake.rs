@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::Bus;
 use super::caution::{Caution, STRETCH};
 use super::identity;
+use super::pace::Pace;
 use super::proof::{self, Witnessed};
 use super::pull::{self, Delivery, Doubt, Pull};
 use super::requests::Bell;
@@ -30,10 +31,6 @@ use crate::store::cursor::{self, Place};
 use crate::store::{self, Store, gaps};
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
-
-/// Chunks begin so far apart at least. A commit costs the database as much as some hundred events, so those that
-/// come within a few milliseconds of each other share one; the first after a pause waits for nobody.
-pub const CHUNK_EVERY: Duration = Duration::from_millis(6);
 
 /// Limits of a chunk and of what is in flight.
 #[derive(Clone, Debug)]
@@ -188,7 +185,7 @@ impl Intake {
         // The first one completes at once, and reading has begun with a look.
         checks.tick().await;
         let mut waiting = None;
-        let mut begun: Option<Instant> = None;
+        let mut pace = Pace::default();
         loop {
             self.wait_for_sealing().await;
             let Some(credit) = self.credit().await else { return Ok(()) };
@@ -205,11 +202,7 @@ impl Intake {
                 }
                 first = pull.next() => first?,
             };
-            if let Some(begun) = begun {
-                // What comes meanwhile is kept by the subscription.
-                tokio::time::sleep_until(begun + CHUNK_EVERY).await;
-            }
-            begun = Some(Instant::now());
+            pace.begin().await;
             self.look_out().await?;
             let care = self.refusals.care(position);
             if care != Care::None {

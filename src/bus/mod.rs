@@ -10,6 +10,7 @@ pub mod identity;
 pub mod intake;
 pub mod leader;
 pub mod loss;
+mod pace;
 mod proof;
 pub mod publish;
 pub mod pull;

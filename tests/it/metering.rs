@@ -1,8 +1,5 @@
 //! The main job: a stream in, exact usage out.
 
-use std::time::Instant;
-
-use prooftally::bus::intake::CHUNK_EVERY;
 use prooftally::store::cursor;
 use prooftally::workload::Spec;
 
@@ -51,29 +48,6 @@ async fn what_comes_while_the_engine_runs_is_metered_too() {
     world.wait_until_metered().await;
     engine.stop().await;
     world.assert_equals(&truth).await;
-}
-
-/// A commit costs the database as much as hundreds of events.
-#[tokio::test(flavor = "multi_thread")]
-async fn events_that_come_within_a_moment_share_a_commit() {
-    let world = World::new().await;
-    let engine = world.engine().await;
-    // Reading has begun when this one is metered.
-    world.publish_raw("proofs.verified", [receipt("r-0", "acme")]).await;
-    world.wait_until_metered().await;
-    let before = cursor::read(world.pool()).await.unwrap();
-    let begun = Instant::now();
-    for n in 1..=200 {
-        // Each is stored before the next is sent.
-        world.publish_raw("proofs.verified", [receipt(&format!("r-{n}"), "acme")]).await;
-    }
-    world.wait_until_metered().await;
-    let most = begun.elapsed().as_millis() / CHUNK_EVERY.as_millis() + 2;
-    let after = cursor::read(world.pool()).await.unwrap();
-    engine.stop().await;
-    assert_eq!(after.totals.counted, before.totals.counted + 200);
-    let chunks = u128::from((after.chunk - before.chunk).unsigned_abs());
-    assert!(chunks <= most, "{chunks} chunks, at most {most} in that time");
 }
 
 #[tokio::test(flavor = "multi_thread")]
