@@ -1,6 +1,11 @@
 -- What is looked at when documents are issued is looked at once for all that a statement inserts, and not once
 -- for each of them: a run issues hundreds in one statement. Every rule stays as it was, and stays the database's.
 
+-- In the order in which readers take them, so that neither waits for the other for ever; and not for long, since
+-- all who come later would wait behind. A migration that was refused so is tried again when the start is.
+set local lock_timeout = '30s';
+lock table document_period, document in access exclusive mode;
+
 -- The documents of one statement, from then until their transaction ends: a trigger that is deferred is one
 -- of rows, so they have a row together. It goes with the look at them and is never committed; so it need not
 -- outlive a crash, and is not written to the log.

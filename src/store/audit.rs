@@ -5,6 +5,7 @@ mod checks;
 mod contents;
 mod segments;
 
+pub use checks::FINDINGS_MAX;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection, PgPool};
 

@@ -1,6 +1,9 @@
 //! Two connections that see one snapshot, so that what does not depend on each other is read at once.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::timeout;
 
 use super::{Error, Store};
 
@@ -22,13 +25,18 @@ impl<'a> Readers<'a> {
     }
 }
 
-/// Opens a connection of its own that sees what `snapshot` sees, for as long as that one goes on.
-///
-/// # Errors
-/// If there is none to be had, or what stands between us and the database gives another server's.
-pub async fn open(store: &Store, snapshot: &mut PgConnection) -> Result<PgConnection, Error> {
-    let name: String =
-        sqlx::query_scalar("select pg_export_snapshot()").fetch_one(snapshot).await?;
+/// A connection that is not there within this time is done without: whoever waits for it holds a snapshot.
+const WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Opens a connection of its own that sees what `snapshot` sees, for as long as that one goes on. `None` if there
+/// is none to be had soon, or what stands between us and the database gives another server's.
+pub async fn open(store: &Store, snapshot: &mut PgConnection) -> Option<PgConnection> {
+    let query = sqlx::query_scalar("select pg_export_snapshot()");
+    let name: String = query.fetch_one(snapshot).await.ok()?;
+    timeout(WAIT_MAX, join(store, &name)).await.ok()?.ok()
+}
+
+async fn join(store: &Store, name: &str) -> Result<PgConnection, Error> {
     let mut beside = store.connect().await?;
     // The name is PostgreSQL's own, of digits and dashes.
     let begin = format!(

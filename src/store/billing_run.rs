@@ -60,7 +60,7 @@ async fn look_at(
     // All brands are read by two connections. Where there is no second one the look takes longer, and that is all.
     let mut beside = match brand_no {
         Some(_) => None,
-        None => beside::open(store, &mut snapshot).await.ok(),
+        None => beside::open(store, &mut snapshot).await,
     };
     let readers = Readers { snapshot: &mut snapshot, beside: beside.as_mut() };
     let found = look_with(readers, terms, brand_no.into(), now, issues).await;

@@ -7,7 +7,7 @@ use crate::store::verification::{self, Difference};
 use crate::store::{Error, cursor};
 
 /// At most so many findings of a check are told one by one.
-const FINDINGS_MAX: i64 = 20;
+pub const FINDINGS_MAX: i64 = 20;
 
 /// Dispositions tile each epoch of the stream: each run begins where the one before ended.
 pub(super) async fn tiling(connection: &mut PgConnection) -> Result<Vec<String>, Error> {

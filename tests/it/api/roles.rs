@@ -1,5 +1,7 @@
 //! What the roles of the database may see, whatever a program asks: the brand's role nothing of another brand.
 
+use sqlx::AssertSqlSafe;
+
 use crate::harness::World;
 
 /// What a brand's callers read of tables that keep no brands apart, by columns (none: all of
@@ -18,6 +20,35 @@ const OPEN: &[(&str, &str, &str)] = &[
     ("segment", "sealed_at,segment", "which segments are sealed, to find a receipt in them"),
     ("usage_fold", "entry,singleton", "how far usage is behind the ledger"),
 ];
+
+/// A temporary table of a session would be found before a rule's own, unless temporary tables are named last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_function_with_the_owner_s_rights_is_shown_another_table() {
+    let world = World::new().await;
+    let ours = "from pg_proc p where p.pronamespace = 'public'::regnamespace";
+    let shown: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+        "select p.oid::regprocedure::text {ours} and p.prosecdef and not coalesce( \
+            'search_path=pg_catalog, public, pg_temp' = any(p.proconfig), false)"
+    )))
+    .fetch_all(world.pool())
+    .await
+    .unwrap();
+    assert_eq!(shown, [""; 0], "set their search_path as migration 0021 does");
+    let called: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+        "select p.oid::regprocedure::text {ours} and p.prorettype = 'trigger'::regtype \
+            and has_function_privilege('prooftally_app', p.oid, 'execute')"
+    )))
+    .fetch_all(world.pool())
+    .await
+    .unwrap();
+    assert_eq!(called, [""; 0], "triggers' functions are for triggers alone");
+    let definers: i64 =
+        sqlx::query_scalar(AssertSqlSafe(format!("select count(*) {ours} and p.prosecdef")))
+            .fetch_one(world.pool())
+            .await
+            .unwrap();
+    assert!(definers > 10, "{definers}");
+}
 
 type Readable = (String, String, bool, bool, Option<String>);
 
