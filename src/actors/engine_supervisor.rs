@@ -171,9 +171,9 @@ impl EngineState {
         // A part that has failed already was nobody's when its end was told.
         let actors = [metering.brands.get_status(), metering.ledger.get_status()];
         let has_failed = actors.iter().any(|status| *status >= ActorStatus::Stopping)
-            || metering.intake.is_finished()
-            || metering.sealer.is_finished()
-            || metering.usage_keeper.is_finished();
+            || metering.intake.has_ended()
+            || metering.sealer.has_ended()
+            || metering.usage_keeper.has_ended();
         self.metering = Some(metering);
         if has_failed {
             return self.failed(me, "a part of it failed at once").await;
