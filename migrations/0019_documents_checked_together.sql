@@ -137,10 +137,10 @@ $$;
 create trigger document_waits after insert on document
     referencing new table as added for each statement execute function document_waits();
 
-create or replace function documents_are_new() returns trigger
+-- Nothing is added to a document that another transaction has issued; what is added has it looked at again.
+create function documents_grow(numbers bigint[]) returns void
 language plpgsql security definer set search_path = pg_catalog, public as $$
 declare
-    numbers constant bigint[] := array(select distinct a.document_no from added a);
     issued bigint;
 begin
     select min(d.document_no) into issued from document d
@@ -150,22 +150,21 @@ begin
             using errcode = 'restrict_violation';
     end if;
     perform documents_wait(numbers);
+end
+$$;
+revoke execute on function documents_grow(bigint[]) from public;
+
+create or replace function documents_are_new() returns trigger
+language plpgsql security definer set search_path = pg_catalog, public as $$
+begin
+    perform documents_grow(array(select distinct a.document_no from added a));
     return null;
 end
 $$;
 create or replace function billed_is_new() returns trigger
 language plpgsql security definer set search_path = pg_catalog, public as $$
-declare
-    numbers constant bigint[] := array(select distinct a.document_no from added a where not a.is_opposite);
-    issued bigint;
 begin
-    select min(d.document_no) into issued from document d
-        where d.document_no = any(numbers) and d.xmin <> pg_current_xact_id()::xid;
-    if issued is not null then
-        raise exception 'document % is issued: nothing can be added to it', issued
-            using errcode = 'restrict_violation';
-    end if;
-    perform documents_wait(numbers);
+    perform documents_grow(array(select distinct a.document_no from added a where not a.is_opposite));
     return null;
 end
 $$;

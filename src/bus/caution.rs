@@ -30,7 +30,7 @@ impl Caution {
         if lives.without_commit >= POISON_FROM {
             return Self::Poison { lives: lives.without_commit };
         }
-        // Each further life makes chunks eight times smaller: 32,768, 4,096, 512, 64, 8, 1.
+        // Each further life makes chunks eight times smaller: 16,384, 2,048, 256, 32, 4, 1.
         let shift = u32::try_from(3 * (lives.in_stretch - 1)).unwrap_or(0);
         let small = messages.checked_shr(shift).unwrap_or(0).max(1);
         let until = lives.stretch_from + STRETCH;

@@ -2,7 +2,7 @@
 //!
 //! A commit costs the database as much as some hundred events. So events that come within a few milliseconds of
 //! each other share one, and the first after a pause waits for nobody. At 10,000 events a second this halves the
-//! processor time of all processes.
+//! processor time of all processes (docs/performance.md).
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ mod year;
 
 use std::process::Output;
 
+use prooftally::config::Config;
 use prooftally::engine::Engine;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -95,7 +96,9 @@ impl Till {
         receipts: &[(&str, &str)],
         change: impl FnOnce(&mut prooftally::engine::Config),
     ) -> Self {
-        let world = World::new().await;
+        // Of the same issuer as the command line, so that both have the same day.
+        let issuers = toml::from_str::<Config>(ISSUER).expect("it is a configuration").issuer;
+        let world = World::configured(|config| config.issuer = issuers).await;
         let engine = world.engine_with(change).await;
         let till = Self {
             world,

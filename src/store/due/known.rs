@@ -475,6 +475,13 @@ async fn audit(snapshot: &mut PgConnection) -> Result<(Vec<String>, Cases), Erro
     let last = audit_runs::last(&mut *snapshot).await?;
     let Some(red) = last.filter(|last| last.violations > 0) else { return Ok(Default::default()) };
     let violations = audit_runs::violations(&mut *snapshot, red.run_no).await?;
+    let short = format!("{} violations in audit {}", red.violations, red.run_no);
+    Ok((vec![short], found_by_audit(red.run_no, violations)))
+}
+
+/// The cases of an audit: each finding in its words. What a check did not list may be another thing in each
+/// audit, so nobody has answered for it.
+fn found_by_audit(run_no: i64, violations: Vec<(String, i64)>) -> Cases {
     let mut by_check = BTreeMap::<String, u64>::new();
     let mut found = Cases::default();
     for (what, count) in violations {
@@ -482,10 +489,26 @@ async fn audit(snapshot: &mut PgConnection) -> Result<(Vec<String>, Cases), Erro
         *by_check.entry(check).or_default() += count.unsigned_abs();
         found.add(what, Numbers::up_to(count.unsigned_abs()));
     }
-    // What a check did not list may be another thing in each audit, so nobody has answered for it.
     for (check, _) in by_check.iter().filter(|(_, count)| **count >= FINDINGS_MAX.unsigned_abs()) {
-        found.add(format!("{check}: what audit {} did not list", red.run_no), Numbers::up_to(1));
+        found.add(format!("{check}: what audit {run_no} did not list"), Numbers::up_to(1));
     }
-    let short = format!("{} violations in audit {}", red.violations, red.run_no);
-    Ok((vec![short], found))
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_audit_that_lists_a_part_is_answered_for_until_the_next_one() {
+        let found = |run_no, violations: i64| {
+            let all = (0..violations).map(|n| (format!("usage: brand {n} differs"), 1));
+            found_by_audit(run_no, all.collect())
+        };
+        let (whole, cut) = (FINDINGS_MAX - 1, FINDINGS_MAX);
+        assert!(found(1, whole).cover(&found(2, whole)), "the same in each audit");
+        assert!(!found(1, whole - 1).cover(&found(2, whole)), "one more");
+        assert!(found(1, cut).cover(&found(1, cut)));
+        assert!(!found(1, cut).cover(&found(2, cut)), "there may be others behind those listed");
+    }
 }
