@@ -113,6 +113,8 @@ pub struct Facts {
     /// At some moment at or after the period's end and grace time the cursor had everything that
     /// the stream had.
     pub passed: bool,
+    /// The day after the period's last.
+    pub until: Option<NaiveDate>,
     /// The stream is the one that was read, and no commit behind an acknowledgement was lost.
     pub stream_confirmed: bool,
     /// What says that it may not be.
@@ -240,8 +242,10 @@ fn cases(reason: Reason, facts: &Facts) -> Cases {
             let Gap { epoch, first, last } = *gap;
             cases.with(format!("position of epoch {epoch}"), vec![(first, last)].into())
         }),
-        // It passes once, and does not come again.
-        Reason::NotPassed => Cases::one("period"),
+        // A period can become longer until it is issued.
+        Reason::NotPassed => facts
+            .until
+            .map_or_else(Cases::default, |until| Cases::one(format!("period until {until}"))),
         Reason::StreamUnconfirmed => facts.stream_doubts.clone(),
         Reason::Rejections => facts.rejections.clone(),
         Reason::Conflicts => facts.conflicts.clone(),

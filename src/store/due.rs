@@ -473,6 +473,7 @@ fn regular_facts(
     Facts {
         gaps: known.gaps.iter().filter(|(_, next)| may_hit(next)).map(|(gap, _)| *gap).collect(),
         passed: over.is_some_and(|over| known.caught_up >= over),
+        until: Some(period.end()),
         stream_confirmed: known.stream_doubts.is_empty(),
         stream_doubts: known.stream_doubts.clone(),
         rejections: of.rejections.clone(),

@@ -5,6 +5,7 @@ use super::*;
 fn good() -> Facts {
     Facts {
         passed: true,
+        until: NaiveDate::from_ymd_opt(2026, 11, 1),
         stream_confirmed: true,
         uniqueness: Some(Uniqueness::default()),
         has_plan: true,
@@ -174,6 +175,7 @@ fn an_override_is_for_what_was_seen_and_for_nothing_that_comes_later() {
         let mut facts = bad(reason);
         match reason {
             Reason::Gap => facts.gaps.push(gap(30, 30)),
+            Reason::NotPassed => facts.until = NaiveDate::from_ymd_opt(2026, 11, 2),
             Reason::StreamUnconfirmed => facts.stream_doubts.add("gap", vec![(3, 3)].into()),
             Reason::Rejections => facts.rejections.add("rejection", vec![(8, 8)].into()),
             Reason::Conflicts => facts.conflicts.add("conflict", vec![(5, 5)].into()),
@@ -189,7 +191,7 @@ fn an_override_is_for_what_was_seen_and_for_nothing_that_comes_later() {
                 facts.uniqueness.as_mut().unwrap().doubles.add("other", Numbers::up_to(1));
             }
             Reason::AuditRed => facts.audit_findings.add("tiling: a hole", Numbers::up_to(1)),
-            // A period passes once; and these nobody answers for.
+            // These nobody answers for.
             _ => return None,
         }
         Some(facts)
@@ -205,11 +207,12 @@ fn an_override_is_for_what_was_seen_and_for_nothing_that_comes_later() {
         // Who answers again answers for all of it, and part of that may be settled meanwhile.
         let both = [given(reason, &more), given(reason, &bad(reason))];
         assert_eq!(decide(after, &both), Ok(vec![over(reason)]));
-        if reason != Reason::EarlierPeriod {
+        // Another day is another case, not more of them.
+        if ![Reason::NotPassed, Reason::EarlierPeriod].contains(&reason) {
             assert_eq!(decide(before, &both[..1]), Ok(vec![over(reason)]), "{reason:?}");
         }
     }
-    assert_eq!(tried, 11);
+    assert_eq!(tried, 12);
     // What was there before is not answered for by what nobody has seen.
     let nothing = Answer { said: over(Reason::Gap), seen: Cases::default() };
     assert!(decide(findings("ACME", &bad(Reason::Gap)), &[nothing]).is_err());
