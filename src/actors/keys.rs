@@ -146,6 +146,17 @@ impl Keys {
         }
     }
 
+    /// Hands the brand and key of each receipt of a segment to `take`. No lock is held meanwhile.
+    pub fn of_segment(&self, segment: i64, mut take: impl FnMut(i32, ReceiptKey)) {
+        let mut keys = Vec::new();
+        for shard in self.shards.iter() {
+            for (_, table) in shard.read().iter().filter(|(of, _)| *of == segment) {
+                keys.extend(table.iter().map(|known| (known.brand_no, known.key)));
+            }
+            keys.drain(..).for_each(|(brand_no, key)| take(brand_no, key));
+        }
+    }
+
     /// How many keys there are; one that was replaced counts once.
     pub fn len(&self) -> usize {
         let keys_of = |shard: &Shard| shard.iter().map(|(_, table)| table.len()).sum::<usize>();
@@ -205,6 +216,13 @@ mod tests {
         }
         assert!(!keys.add(key(1, "r-3", 26)), "it is in another segment's table");
         keys.drop_segment(1);
+        let mut of_segment = Vec::new();
+        keys.of_segment(2, |brand_no, key| of_segment.push((brand_no, key)));
+        of_segment.sort_unstable();
+        let mut entries: Vec<_> =
+            (20..=25).map(|entry| (1, ReceiptKey::of(&format!("r-{entry}")))).collect();
+        entries.sort_unstable();
+        assert_eq!(of_segment, entries);
         let has = |entry: i64| keys.get(1, ReceiptKey::of(&format!("r-{entry}"))).is_some();
         let left: Vec<i64> = (1..=25).filter(|entry| has(*entry)).collect();
         assert_eq!(left, (1..=9).chain(20..=25).collect::<Vec<_>>());

@@ -13,11 +13,12 @@ use ractor::ActorRef;
 use sqlx::postgres::PgConnection;
 
 use super::archive::{Archive, Sealed, View};
+use super::keys::Keys;
 use super::ledger::LedgerMsg;
 use crate::store::backoff::Backoff;
 use crate::store::filter::{self, Filter, FilterBuilder};
 use crate::store::sealing::{self, Kept, SegmentKey};
-use crate::store::{Error, Store};
+use crate::store::{Error, Store, segments};
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
 
@@ -26,6 +27,7 @@ pub struct Sealer {
     pub store: Store,
     pub fence: i64,
     pub archive: Archive,
+    pub keys: Keys,
     pub ledger: ActorRef<LedgerMsg>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
@@ -125,7 +127,7 @@ impl Sealer {
         if doubles.is_empty() {
             let view = self.archive.view();
             let Contents { entries, filter, suspects } =
-                read(&mut connection, segment, &view).await?;
+                self.contents(&mut connection, segment, &view).await?;
             for (other, suspects) in view.iter().zip(&suspects) {
                 let (pair, connection) = ((segment, other.segment), &mut connection);
                 doubles.extend(sealing::doubles_in(connection, pair, suspects).await?);
@@ -141,6 +143,29 @@ impl Sealer {
         }
         let why = doubles.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         self.broken(&mut connection, segment, why).await
+    }
+
+    /// The segment's receipts, from memory: each of its keys is there from its commit on, so if they are as
+    /// many as the ledger says, they are the ledger's. Otherwise, as after a repair, they are read.
+    async fn contents(
+        &self,
+        connection: &mut PgConnection,
+        segment: i64,
+        view: &View,
+    ) -> Result<Contents, Error> {
+        let entries = segments::entries_of(segment, self.archive.segment_entries());
+        let receipts = sealing::receipts_among(&mut *connection, entries).await?;
+        let mut reading = Reading::new(view);
+        let keys = self.keys.clone();
+        let remembered = aside(segment, move || {
+            keys.of_segment(segment, |brand_no, key| reading.take(SegmentKey { brand_no, key }));
+            reading.finish()
+        })
+        .await?;
+        if remembered.entries == receipts {
+            return Ok(remembered);
+        }
+        read(connection, segment, view).await
     }
 
     async fn broken(
@@ -162,44 +187,65 @@ struct Contents {
     suspects: Vec<Vec<SegmentKey>>,
 }
 
-/// Reads the segment's receipts once, builds its filter and probes those of `others`. Holds 8 bytes
-/// a receipt.
+/// Reads the segment's receipts from the database.
 async fn read(
     connection: &mut PgConnection,
     segment: i64,
     others: &View,
 ) -> Result<Contents, Error> {
-    let mut builder = FilterBuilder::default();
-    let mut probes = Probes::new(others);
-    let mut entries = 0;
-    sealing::keys(connection, segment, |of| {
-        entries += 1;
-        builder.add(filter::hash_of(of.brand_no, of.key));
-        probes.add(of);
-    })
-    .await?;
-    let suspects = probes.finish();
-    let building = tokio::task::spawn_blocking(move || builder.build());
-    let filter = building
+    let mut reading = Reading::new(others);
+    sealing::keys(connection, segment, |of| reading.take(of)).await?;
+    aside(segment, move || reading.finish()).await
+}
+
+/// Does what takes long on a thread where nobody waits behind it.
+async fn aside(
+    segment: i64,
+    work: impl FnOnce() -> Result<Contents, filter::Error> + Send + 'static,
+) -> Result<Contents, Error> {
+    tokio::task::spawn_blocking(work)
         .await
         .map_err(|panic| Error::Corrupt(format!("segment {segment}: {panic}")))?
-        .map_err(|error| Error::Corrupt(format!("segment {segment}: {error}")))?;
-    Ok(Contents { entries, filter, suspects })
+        .map_err(|error| Error::Corrupt(format!("segment {segment}: {error}")))
+}
+
+/// Takes a segment's receipts once, for its filter, and to probe those of others. Holds 8 bytes a receipt.
+struct Reading {
+    entries: i64,
+    builder: FilterBuilder,
+    probes: Probes,
+}
+
+impl Reading {
+    fn new(others: &View) -> Self {
+        Self { entries: 0, builder: FilterBuilder::default(), probes: Probes::new(others) }
+    }
+
+    fn take(&mut self, of: SegmentKey) {
+        self.entries += 1;
+        self.builder.add(filter::hash_of(of.brand_no, of.key));
+        self.probes.add(of);
+    }
+
+    fn finish(self) -> Result<Contents, filter::Error> {
+        let Self { entries, builder, probes } = self;
+        Ok(Contents { entries, filter: builder.build()?, suspects: probes.finish() })
+    }
 }
 
 /// Probes the filters of other segments for many receipts, some thousands at a time.
-struct Probes<'a> {
-    others: &'a View,
+struct Probes {
+    others: View,
     batch: Vec<SegmentKey>,
     suspects: Vec<Vec<SegmentKey>>,
 }
 
-impl<'a> Probes<'a> {
+impl Probes {
     const BATCH: usize = 4_096;
 
-    fn new(others: &'a View) -> Self {
+    fn new(others: &View) -> Self {
         let suspects = vec![Vec::new(); others.len()];
-        Self { others, batch: Vec::with_capacity(Self::BATCH), suspects }
+        Self { others: Arc::clone(others), batch: Vec::with_capacity(Self::BATCH), suspects }
     }
 
     fn add(&mut self, of: SegmentKey) {

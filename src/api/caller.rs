@@ -75,14 +75,20 @@ pub async fn identify(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem>
     if let Some(oidc) = api.inner.oidc.as_ref().filter(|_| !bearer.starts_with("pt_")) {
         return oidc.holder(pool, bearer).await?.ok_or_else(unknown);
     }
+    let asked = match api.inner.holders.find(bearer) {
+        Ok(caller) => return Ok(caller),
+        Err(asked) => asked,
+    };
     let holder = api_keys::holder(pool, bearer).await?;
     let holder = holder.ok_or_else(unknown)?;
-    Ok(Caller {
+    let caller = Caller {
         id: format!("key {}", holder.key_no),
         name: format!("key {} ({})", holder.key_no, holder.name),
         roles: vec![holder.role],
         brand: holder.brand,
-    })
+    };
+    api.inner.holders.keep(&asked, &caller);
+    Ok(caller)
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

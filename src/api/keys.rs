@@ -139,6 +139,7 @@ pub async fn revoke(
     Path(key_no): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     if api_keys::revoke(&api.store().pool, key_no, &caller.name).await? {
+        api.inner.holders.forget();
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::not_found(format!("key {key_no} that holds")))

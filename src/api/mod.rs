@@ -25,6 +25,7 @@ mod edge;
 mod examples;
 mod form;
 mod gaps;
+mod holders;
 mod holds;
 mod invoices;
 mod issuer;
@@ -80,6 +81,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use access::Operation;
 use caller::Caller;
+use holders::Holders;
 use limiter::Limiter;
 pub use listener::Tls;
 use oidc::Oidc;
@@ -151,6 +153,7 @@ struct Inner {
     /// Places of those who change something.
     changes: Semaphore,
     oidc: Option<Oidc>,
+    holders: Holders,
     counted: Lent,
 }
 
@@ -258,6 +261,7 @@ fn router(config: Config, store: Store, oidc: Option<Oidc>, engine: Shared) -> R
         answers,
         changes,
         oidc,
+        holders: Holders::default(),
         counted,
     };
     let api = Api { inner: Arc::new(inner) };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use billing::ids::BrandId;
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use sqlx::{PgPool, PgTransaction};
@@ -21,7 +22,8 @@ use tracing::Instrument as _;
 use super::Api;
 use super::caller::Caller;
 use super::problem::{Kind, Problem};
-use crate::store::{Error, reading};
+use crate::store::Error;
+use crate::store::reading::{self, Extended};
 
 const PART_BYTES: usize = 16 << 10;
 const PARTS_WAITING: usize = 4;
@@ -111,9 +113,22 @@ impl Source {
     ///
     /// # Errors
     /// If the database is away.
-    pub async fn new(api: &Api, mut snapshot: PgTransaction<'static>) -> Result<Self, Problem> {
-        let backend = reading::extend(&mut snapshot, api.config().streams.whole).await?;
-        Ok(Self { snapshot, backend, pool: api.store().pool.clone() })
+    pub async fn new(api: &Api, snapshot: PgTransaction<'static>) -> Result<Self, Problem> {
+        Ok(Self::about(api, snapshot, None).await?.0)
+    }
+
+    /// The same, and whether there is a brand of this id, if one is asked about.
+    ///
+    /// # Errors
+    /// If the database is away.
+    pub async fn about(
+        api: &Api,
+        mut snapshot: PgTransaction<'static>,
+        brand: Option<&BrandId>,
+    ) -> Result<(Self, bool), Problem> {
+        let Extended { backend, knows_brand } =
+            reading::extend(&mut snapshot, api.config().streams.whole, brand).await?;
+        Ok((Self { snapshot, backend, pool: api.store().pool.clone() }, knows_brand))
     }
 
     /// Ends the snapshot and then the answer. What the statement would still give is wanted by nobody if the

@@ -13,8 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::accept::wants_csv;
 use super::amount::Exact;
-use super::brands::known;
-use super::caller::Caller;
+use super::caller::{Caller, no_brand};
 use super::form::Day;
 use super::page::Query;
 use super::problem::Problem;
@@ -115,14 +114,14 @@ pub async fn query(
         return Err(Problem::query("until is the day after the last one, so it lies after from"));
     }
     let place = api.inner.streams.place(&caller).await?;
-    let mut snapshot = api.read(&caller).await?;
-    let mut brand = None;
-    if let Some(id) = caller.brand_of(wanted.brand.as_deref())? {
-        known(&mut snapshot, &caller, &id).await?;
-        brand = BrandId::new(&id);
+    let brand = caller.brand_of(wanted.brand.as_deref())?;
+    let brand = brand.map(|id| BrandId::new(&id).ok_or_else(|| no_brand(&id))).transpose()?;
+    let snapshot = api.read(&caller).await?;
+    let (source, knows_brand) = Source::about(&api, snapshot, brand.as_ref()).await?;
+    if let Some(unknown) = brand.as_ref().filter(|_| !knows_brand) {
+        return Err(no_brand(unknown.as_str()));
     }
     let query = usage::Query { by, brand, from, until };
-    let source = Source::new(&api, snapshot).await?;
     let (content_type, form) = if is_csv {
         ("text/csv; charset=utf-8", Form::Csv)
     } else {

@@ -272,17 +272,18 @@ impl Content<'_> {
         // Each text is led by its length, and an absent one by a length that no text can have, so
         // that no two contents write the same bytes.
         const ABSENT: u32 = u32::MAX;
-        let mut hasher = blake3::Hasher::new();
+        // Hashed as a whole: in nine parts it takes twice as long.
+        let mut bytes = Vec::with_capacity(256);
         let texts =
             [Some(self.predicate.name), Some(self.predicate.version), self.supplier, self.product];
         for text in texts {
             let length =
                 text.map_or(ABSENT, |text| u32::try_from(text.len()).unwrap_or(ABSENT - 1));
-            hasher.update(&length.to_be_bytes());
-            hasher.update(text.unwrap_or_default().as_bytes());
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
         }
-        hasher.update(&[self.result.map_or(2, u8::from)]);
-        let hash = hasher.finalize();
+        bytes.push(self.result.map_or(2, u8::from));
+        let hash = blake3::hash(&bytes);
         let (head, _) = hash.as_bytes().split_at(8);
         u64::from_be_bytes(head.try_into().expect("the head has 8 bytes"))
     }

@@ -67,7 +67,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
     let ledger = LedgerArguments {
         store: parts.store.clone(),
         cursor,
-        keys,
+        keys: keys.clone(),
         archive: archive.clone(),
         directory: Arc::clone(&directory),
         flight: flight.clone(),
@@ -84,7 +84,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
     let (store, metrics) = (parts.store.clone(), Arc::clone(&parts.metrics));
     let usage_keeper = UsageKeeper { store, progress, metrics };
     let usage_keeper = Beside::start("usage keeper", usage_keeper.run(), id, root.clone());
-    let sealer = sealer_of(&parts, fence, &archive, &ledger);
+    let sealer = sealer_of(&parts, fence, (&archive, &keys), &ledger);
     let sealer = Beside::start("sealer", sealer.run(), id, root.clone());
     let (stop_intake, stop) = watch::channel(false);
     let intake = Intake {
@@ -113,11 +113,17 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
     Ok(Metering { brands, ledger, flight, intake, stop_intake, sealer, usage_keeper, lock, memory })
 }
 
-fn sealer_of(parts: &Parts, fence: i64, archive: &Archive, ledger: &ActorRef<LedgerMsg>) -> Sealer {
+fn sealer_of(
+    parts: &Parts,
+    fence: i64,
+    (archive, keys): (&Archive, &Keys),
+    ledger: &ActorRef<LedgerMsg>,
+) -> Sealer {
     Sealer {
         store: parts.store.clone(),
         fence,
         archive: archive.clone(),
+        keys: keys.clone(),
         ledger: ledger.clone(),
         metrics: Arc::clone(&parts.metrics),
         health: Arc::clone(&parts.health),

@@ -42,6 +42,10 @@ struct Found {
     has_supplier: bool,
     plan_name: String,
     source: String,
+    /// Of the lines that charge for something: what for, their numbers and their labels.
+    line_keys: Vec<String>,
+    lines: Vec<i32>,
+    labels: Vec<String>,
 }
 
 impl Found {
@@ -61,16 +65,23 @@ impl Found {
         });
         Ok(charge.map(LineKey::Charge))
     }
-}
 
-/// A line that charges for something.
-#[derive(Debug, FromRow)]
-struct Charged {
-    document_no: i64,
-    period_start: NaiveDate,
-    line_key: String,
-    line: i32,
-    label: String,
+    fn on_line(mut self) -> Result<OnDocument, Error> {
+        let charge = self.charge()?;
+        let key = charge.map(|charge| charge.to_string());
+        let place = self.line_keys.iter().position(|line_key| Some(line_key) == key.as_ref());
+        Ok(OnDocument {
+            charge,
+            line: place.map(|place| self.lines[place]),
+            label: place.map(|place| self.labels.swap_remove(place)),
+            entry: self.entry,
+            document_no: self.document_no,
+            number: self.number,
+            state: self.state,
+            period_start: self.period_start,
+            period_end: self.period_end,
+        })
+    }
 }
 
 /// The documents whose evidence has one of `entries`, with the line that it is on, by entry, newest first.
@@ -84,55 +95,25 @@ pub async fn documents(
     let found: Vec<Found> = sqlx::query_as(
         "select l.entry, d.document_no, d.number, d.state, p.period_start, p.period_end, q.name, \
             q.version, coalesce(l.result, true) as result, l.product is not null as has_product, \
-            l.supplier is not null as has_supplier, p.plan_name, v.source \
+            l.supplier is not null as has_supplier, p.plan_name, v.source, \
+            c.line_keys, c.lines, c.labels \
          from ledger l join document_period p on p.brand_no = l.brand_no \
             and p.period_start <= l.usage_day and l.usage_day < p.period_end \
             and p.after < l.entry and l.entry <= p.cutoff \
          join document_now d using (document_no) \
          join predicate q on q.predicate_no = l.predicate_no \
          join plan_version v on v.plan_name = p.plan_name and v.version = p.plan_version \
+         cross join lateral ( \
+            select coalesce(array_agg(line_key), '{}') as line_keys, \
+                coalesce(array_agg(line), '{}') as lines, coalesce(array_agg(label), '{}') as labels \
+            from document_line n where n.document_no = d.document_no \
+                and n.period_start = p.period_start and n.line_key like 'charge:%') c \
          where l.entry = any($1) order by l.entry, d.document_no desc",
     )
     .bind(entries)
-    .fetch_all(&mut *snapshot)
-    .await?;
-    let lines = lines(snapshot, &found).await?;
-    found.into_iter().map(|found| on_line(found, &lines)).collect()
-}
-
-/// The lines of charges of these documents.
-async fn lines(snapshot: &mut PgConnection, found: &[Found]) -> Result<Vec<Charged>, Error> {
-    Ok(sqlx::query_as(
-        "select l.document_no, l.period_start, l.line_key, l.line, l.label \
-         from document_line l join (select distinct document_no, period_start \
-            from unnest($1::bigint[], $2::date[]) as n (document_no, period_start)) n \
-            using (document_no, period_start) \
-         where l.line_key like 'charge:%'",
-    )
-    .bind(found.iter().map(|one| one.document_no).collect::<Vec<_>>())
-    .bind(found.iter().map(|one| one.period_start).collect::<Vec<_>>())
     .fetch_all(snapshot)
-    .await?)
-}
-
-fn on_line(found: Found, lines: &[Charged]) -> Result<OnDocument, Error> {
-    let charge = found.charge()?;
-    let key = charge.map(|charge| charge.to_string());
-    let line = lines.iter().find(|line| {
-        (line.document_no, line.period_start) == (found.document_no, found.period_start)
-            && Some(&line.line_key) == key.as_ref()
-    });
-    Ok(OnDocument {
-        entry: found.entry,
-        document_no: found.document_no,
-        number: found.number,
-        state: found.state,
-        period_start: found.period_start,
-        period_end: found.period_end,
-        charge,
-        line: line.map(|line| line.line),
-        label: line.map(|line| line.label.clone()),
-    })
+    .await?;
+    found.into_iter().map(Found::on_line).collect()
 }
 
 /// An entry that no document bills which stands.

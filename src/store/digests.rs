@@ -4,11 +4,13 @@
 //! computes the digest and keeps it; every later one compares. What changes sealed rows by the rules
 //! (a brand's new zone, a repair) drops the digest in its own transaction.
 
+use billing::receipt::ReceiptKey;
 use futures_util::TryStreamExt;
 use sqlx::{PgConnection, PgExecutor};
 
-use super::Error;
+use super::sealing::SegmentKey;
 use super::segments::table_of;
+use super::{Error, copy};
 
 /// The digest of a segment that had none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +22,16 @@ pub struct NewDigest {
 }
 
 /// BLAKE3 over the segment's rows, all columns, as PostgreSQL's binary COPY writes them in the order of
-/// entries: `psql -c "copy (…) to stdout (format binary)" | b3sum` gives the same. Memory does not grow
-/// with the segment.
+/// entries: `psql -c "copy (…) to stdout (format binary)" | b3sum` gives the same. Hands each receipt that an
+/// event has counted to `take`, with its entry. Memory does not grow with the segment.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn compute(connection: &mut PgConnection, segment: i64) -> Result<[u8; 32], Error> {
+pub async fn compute(
+    connection: &mut PgConnection,
+    segment: i64,
+    mut take: impl FnMut(i64, SegmentKey),
+) -> Result<[u8; 32], Error> {
     let table = table_of(segment);
     let statement = format!(
         "copy (select entry, sequence, digest, verified_at, expires_at, epoch, brand_no, \
@@ -34,10 +40,35 @@ pub async fn compute(connection: &mut PgConnection, segment: i64) -> Result<[u8;
     );
     let mut rows = connection.copy_out_raw(&statement).await?;
     let mut hasher = blake3::Hasher::new();
+    let mut reader = copy::Rows::default();
     while let Some(bytes) = rows.try_next().await? {
         hasher.update(&bytes);
+        reader.push(&bytes, |fields| {
+            if let Some((entry, key)) = counted(fields)? {
+                take(entry, key);
+            }
+            Ok(())
+        })?;
     }
     Ok(*hasher.finalize().as_bytes())
+}
+
+/// Entry and receipt of a row; `None` of what no event has counted.
+fn counted(mut fields: copy::Fields<'_>) -> Result<Option<(i64, SegmentKey)>, Error> {
+    if fields.is_end() {
+        return Ok(None);
+    }
+    let entry = i64::from_be_bytes(fields.fixed()?);
+    for _sequence_to_epoch in 0..5 {
+        fields.field()?;
+    }
+    let brand_no = i32::from_be_bytes(fields.fixed()?);
+    for _predicate_and_day in 0..2 {
+        fields.field()?;
+    }
+    let key = ReceiptKey(u128::from_be_bytes(fields.fixed()?));
+    let source = i16::from_be_bytes(fields.fixed()?);
+    Ok((source < 3).then_some((entry, SegmentKey { brand_no, key })))
 }
 
 /// Keeps digests of segments that still have none and whose rows were not changed since.

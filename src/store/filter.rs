@@ -75,6 +75,16 @@ impl Filter {
         }
     }
 
+    /// Calls `miss` with the index of each hash that the segment certainly does not have.
+    pub fn misses(&self, hashes: &[u64], mut miss: impl FnMut(usize)) {
+        let mut next = 0;
+        self.probe(hashes, |hit| {
+            (next..hit).for_each(&mut miss);
+            next = hit + 1;
+        });
+        (next..hashes.len()).for_each(miss);
+    }
+
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|part| DESCRIPTOR_BYTES + 2 * part.fingerprints.len()).sum()
@@ -180,6 +190,16 @@ mod tests {
                 assert!(hits(filter, count..count + 100_000) < 20, "{count} keys");
             }
         }
+    }
+
+    #[test]
+    fn what_is_no_hit_is_a_miss() {
+        let filter = filter(1_000);
+        let numbers = [1, 2_000_000, 2_000_001, 7, 999, 2_000_002];
+        let mut misses = Vec::new();
+        filter.misses(&numbers.map(hash), |index| misses.push(index));
+        assert_eq!(misses, [1, 2, 5]);
+        filter.misses(&[], |_| panic!("there is none"));
     }
 
     #[test]

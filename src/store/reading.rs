@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use billing::ids::BrandId;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction};
 
 use super::{Error, Store};
@@ -40,15 +41,32 @@ pub async fn begin(
 const SETTINGS: &str =
     "set local plan_cache_mode = force_custom_plan; set local max_parallel_workers_per_gather = 0";
 
-/// Lets the statements of a snapshot take so long instead: what is streamed goes at its reader's pace.
-/// Answers with the number by which [`cancel`] knows the snapshot's connection.
+/// A snapshot that may be read for longer.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Extended {
+    /// By which [`cancel`] knows the snapshot's connection.
+    pub backend: i32,
+    /// False if a brand was asked about and there is none.
+    pub knows_brand: bool,
+}
+
+/// Lets the statements of a snapshot take so long instead: what is streamed goes at its reader's pace. Says with the
+/// same message whether there is a brand of this id.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn extend(snapshot: &mut PgConnection, timeout: Duration) -> Result<i32, Error> {
-    let query = "select pg_backend_pid() from set_config('statement_timeout', $1, true)";
+pub async fn extend(
+    snapshot: &mut PgConnection,
+    timeout: Duration,
+    brand: Option<&BrandId>,
+) -> Result<Extended, Error> {
+    let query = sqlx::query_as(
+        "select pg_backend_pid() as backend, \
+            $2::text is null or exists (select from brand where brand_id = $2) as knows_brand \
+         from set_config('statement_timeout', $1, true)",
+    );
     let timeout = timeout.as_millis().to_string();
-    Ok(sqlx::query_scalar(query).bind(timeout).fetch_one(snapshot).await?)
+    Ok(query.bind(timeout).bind(brand.map(BrandId::as_str)).fetch_one(snapshot).await?)
 }
 
 /// Ends the statement that runs on a connection which the caller holds; none if it is idle.

@@ -2,6 +2,8 @@
 //! counted twice is found.
 
 use prooftally::engine::Engine;
+use prooftally::store::filter::{FilterBuilder, hash_of};
+use prooftally::store::sealing::Kept;
 use prooftally::store::{cursor, sealing};
 use prooftally::workload::{Percent, Spec};
 
@@ -169,6 +171,40 @@ async fn a_damaged_filter_is_built_anew() {
     world.wait_until_metered().await;
     engine.stop().await;
     assert_eq!(counted(&world).await, before);
+}
+
+/// A filter that has not all of its segment's receipts would let one be counted again. The audit asks it for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_finds_a_filter_that_forgets_a_receipt() {
+    let world = World::new().await;
+    world.publish(&Spec { count: 3_000, ..spec() }).await;
+    let engine = engine(&world).await;
+    world.wait_until_metered().await;
+    wait_until_sealed(&world, 0).await;
+    engine.stop().await;
+    let mut connection = world.pool().acquire().await.unwrap();
+    let mut keys = Vec::new();
+    sealing::keys(&mut connection, 1, |of| keys.push(of)).await.unwrap();
+    assert_eq!(keys.len() as i64, SEGMENT_ENTRIES);
+    let mut builder = FilterBuilder::default();
+    keys.iter().skip(1).for_each(|of| builder.add(hash_of(of.brand_no, of.key)));
+    let other = Kept::new(1, SEGMENT_ENTRIES, builder.build().unwrap().to_bytes());
+    sqlx::query("update segment set filter = $1, checksum = $2 where segment = 1")
+        .bind(&other.filter)
+        .bind(&other.checksum)
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    let audit = world.prooftally(&["audit"]);
+    assert_eq!(audit.status.code(), Some(10), "{audit:?}");
+    let found = String::from_utf8_lossy(&audit.stdout);
+    let entry: i64 = sqlx::query_scalar("select entry from ledger where receipt_key = $1::uuid")
+        .bind(format!("{:032x}", keys[0].key.0))
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+    let says = format!("segment 1: its filter does not have the receipt of entry {entry}");
+    assert!(found.contains(&says), "{found}");
 }
 
 /// Without one of its receipts it could be counted again.

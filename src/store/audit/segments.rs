@@ -3,6 +3,8 @@
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use crate::store::digests::{self, NewDigest};
+use crate::store::filter::{self, Filter};
+use crate::store::sealing::SegmentKey;
 use crate::store::segments::table_of;
 use crate::store::{Error, sealing};
 
@@ -38,9 +40,16 @@ pub(super) async fn segments(
             findings.push(format!("segment {segment} is sealed and its partition is not there"));
             continue;
         }
-        contents(connection, segment, &mut findings).await?;
+        let filter = contents(connection, segment, &mut findings).await?;
         index(connection, segment, &mut findings).await?;
-        let found = digests::compute(connection, segment).await?;
+        let mut asked = Asked::new(filter);
+        let found = digests::compute(connection, segment, |entry, of| asked.ask(entry, of)).await?;
+        if let Some(entry) = asked.finish() {
+            findings.push(format!(
+                "segment {segment}: its filter does not have the receipt of entry {entry}, which could be \
+                 counted again"
+            ));
+        }
         match digest {
             Some(kept) if kept != found => findings.push(format!(
                 "segment {segment}: a row is not what it was when an earlier audit read it"
@@ -64,12 +73,53 @@ async fn is_attached(connection: &mut PgConnection, segment: i64) -> Result<bool
     .await?)
 }
 
-/// Row count and filter.
+/// Asks a segment's filter for each of its receipts, some thousands at a time.
+struct Asked {
+    filter: Option<Filter>,
+    entries: Vec<i64>,
+    hashes: Vec<u64>,
+    /// The first entry whose receipt the filter does not have.
+    missed: Option<i64>,
+}
+
+impl Asked {
+    const BATCH: usize = 4_096;
+
+    /// Without a filter nothing is asked.
+    fn new(filter: Option<Filter>) -> Self {
+        Self { filter, entries: Vec::new(), hashes: Vec::new(), missed: None }
+    }
+
+    fn ask(&mut self, entry: i64, of: SegmentKey) {
+        self.entries.push(entry);
+        self.hashes.push(filter::hash_of(of.brand_no, of.key));
+        if self.entries.len() == Self::BATCH {
+            self.ask_all();
+        }
+    }
+
+    fn ask_all(&mut self) {
+        if let Some(filter) = &self.filter {
+            filter.misses(&self.hashes, |index| {
+                self.missed.get_or_insert(self.entries[index]);
+            });
+        }
+        self.entries.clear();
+        self.hashes.clear();
+    }
+
+    fn finish(mut self) -> Option<i64> {
+        self.ask_all();
+        self.missed
+    }
+}
+
+/// Row count and filter. Returns the filter if it is the one that was kept.
 async fn contents(
     connection: &mut PgConnection,
     segment: i64,
     findings: &mut Vec<String>,
-) -> Result<(), Error> {
+) -> Result<Option<Filter>, Error> {
     let table = table_of(segment);
     // Sealing counts the rows that events have counted.
     let statement = format!("select count(*) from {table} where source < 3");
@@ -82,8 +132,13 @@ async fn contents(
     }
     if !kept.is_whole() {
         findings.push(format!("segment {segment}: its filter is not the one that was kept"));
+        return Ok(None);
     }
-    Ok(())
+    let filter = Filter::from_bytes(&kept.filter);
+    if let Err(error) = &filter {
+        findings.push(format!("segment {segment}: its filter cannot be read: {error}"));
+    }
+    Ok(filter.ok())
 }
 
 async fn index(
