@@ -84,12 +84,22 @@ impl World {
         }
         let rate = self.published as f64 / started.elapsed().as_secs_f64();
         self.billed = cursor::read(&self.store.pool).await?.entry;
-        while audit_runs::last(&self.store.pool).await?.is_none() {
+        let counted = Utc::now();
+        while audit_runs::last(&self.store.pool).await?.is_none() || !self.passed(counted).await? {
             engine.check()?;
             tokio::time::sleep(LOOK_EVERY).await;
         }
         engine.stop()?;
         Ok(rate)
+    }
+
+    /// Whether an engine has noted, after `counted`, that it had read all there was: without that no period has
+    /// passed.
+    async fn passed(&self, counted: DateTime<Utc>) -> anyhow::Result<bool> {
+        Ok(sqlx::query_scalar("select exists (select from caught_up where at > $1)")
+            .bind(counted)
+            .fetch_one(&self.store.pool)
+            .await?)
     }
 
     /// Issues each brand's invoice of last month, and says how many there are.

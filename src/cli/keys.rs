@@ -16,7 +16,7 @@ pub enum Keys {
     Create(Create),
     /// All keys, without their secrets
     List,
-    /// Revoke a key, at once and for ever
+    /// Revoke a key, for ever; the API takes it for a second longer at most
     Revoke {
         /// Its number, as `keys list` has it
         number: i64,
