@@ -45,7 +45,7 @@ pub async fn receipts(
     let is_csv = wants_csv(form.format.as_deref(), &headers)?;
     let after = at.after()?.unwrap_or(0);
     let place = if is_csv { Some(api.inner.streams.place(&caller).await?) } else { None };
-    let mut snapshot = api.read(&caller).await?;
+    let mut snapshot = api.read_named(&caller).await?;
     let listed = seen(&mut snapshot, &caller, &number).await?;
     if let Some(place) = place {
         let source = Source::new(&api, snapshot).await?;
@@ -99,7 +99,7 @@ pub async fn line_receipts(
     Path((number, line)): Path<(String, i32)>,
 ) -> Result<Listed<Counted>, Problem> {
     let after = at.after()?.unwrap_or(0);
-    let mut snapshot = api.read(&caller).await?;
+    let mut snapshot = api.read_named(&caller).await?;
     let listed = seen(&mut snapshot, &caller, &number).await?;
     let scope = behind::scope(&mut snapshot, listed.document_no, line).await?;
     let scope =

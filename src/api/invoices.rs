@@ -244,7 +244,7 @@ pub async fn credit_notes(
 
 /// The document of this name as it stands, in a snapshot of its own.
 pub async fn listed(api: &Api, caller: &Caller, name: &str) -> Result<documents::Listed, Problem> {
-    let mut snapshot = api.read(caller).await?;
+    let mut snapshot = api.read_named(caller).await?;
     let found = seen(&mut snapshot, caller, name).await?;
     drop(snapshot);
     Ok(found)
@@ -308,7 +308,7 @@ pub async fn document(
     caller: Caller,
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
-    let mut snapshot = api.read(&caller).await?;
+    let mut snapshot = api.read_named(&caller).await?;
     let listed = seen(&mut snapshot, &caller, &number).await?;
     let body = documents::body(&mut *snapshot, listed.document_no).await?;
     drop(snapshot);
@@ -361,7 +361,7 @@ pub async fn events(
     Path(number): Path<String>,
 ) -> Result<Listed<InvoiceEvent>, Problem> {
     let after = at.after()?.map(|Happened(source, no)| (source, no));
-    let mut snapshot = api.read(&caller).await?;
+    let mut snapshot = api.read_named(&caller).await?;
     let listed = seen(&mut snapshot, &caller, &number).await?;
     let events = documents::events(&mut *snapshot, listed.document_no, after, at.rows()).await?;
     drop(snapshot);

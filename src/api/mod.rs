@@ -76,6 +76,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::store::due::{Terms, issuer_at};
 use crate::store::finding::Lent;
 use crate::store::plan_file::folder::PriceLists;
+use crate::store::reading::Plans;
 use crate::store::{Error, Store, change, reading};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -183,8 +184,21 @@ impl Api {
     /// A snapshot that shows what the caller may see. It has written nothing, so nobody waits for its end: when it
     /// is dropped, the database is told as the connection goes back to the pool.
     async fn read(&self, caller: &Caller) -> Result<PgTransaction<'static>, Problem> {
+        self.snapshot(caller, Plans::ForValues).await
+    }
+
+    /// The same, for what is found by its name.
+    async fn read_named(&self, caller: &Caller) -> Result<PgTransaction<'static>, Problem> {
+        self.snapshot(caller, Plans::Kept).await
+    }
+
+    async fn snapshot(
+        &self,
+        caller: &Caller,
+        plans: Plans,
+    ) -> Result<PgTransaction<'static>, Problem> {
         let timeout = self.inner.config.request_timeout;
-        let begin = |store| reading::begin(store, caller.brand_no(), timeout);
+        let begin = |store| reading::begin(store, caller.brand_no(), timeout, plans);
         if !change::is_begun() {
             return Ok(begin(&self.inner.store).await?);
         }

@@ -5,10 +5,11 @@ use billing::ids::Predicate;
 use billing::line::LineKey;
 use billing::plan::{Plan, UsageKind};
 use chrono::NaiveDate;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::brands::{self, NumberedPredicate};
 use super::ledger::CountedReceipt;
+use super::reading::FOR_VALUES;
 use super::{Error, plan_file};
 
 /// Which entries are behind a line.
@@ -51,7 +52,7 @@ pub async fn scope(
     document_no: i64,
     line: i32,
 ) -> Result<Option<Scope>, Error> {
-    let of: Option<Billed> = sqlx::query_as(
+    let statement = format!(
         "select o.line_key, p.brand_no, p.period_start, p.period_end, p.after, p.cutoff, \
             p.plan_name, v.source \
          from document_line l join document_line o \
@@ -60,12 +61,13 @@ pub async fn scope(
          join document_period p on p.document_no = o.document_no \
             and p.period_start = o.period_start \
          join plan_version v on v.plan_name = p.plan_name and v.version = p.plan_version \
-         where l.document_no = $1 and l.line = $2",
-    )
-    .bind(document_no)
-    .bind(line)
-    .fetch_optional(&mut *snapshot)
-    .await?;
+         cross join {FOR_VALUES} where l.document_no = $1 and l.line = $2"
+    );
+    let of: Option<Billed> = sqlx::query_as(AssertSqlSafe(statement))
+        .bind(document_no)
+        .bind(line)
+        .fetch_optional(&mut *snapshot)
+        .await?;
     let Some(of) = of else { return Ok(None) };
     let kinds = match LineKey::parse(&of.line_key) {
         Some(LineKey::Charge(number)) => {

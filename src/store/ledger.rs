@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use futures_util::{Stream, TryStreamExt};
 use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, PgExecutor, PgPool};
 
+use super::reading::FOR_VALUES;
 use super::{Error, cursor, digests, usage_fold};
 
 /// What an entry says, as far as two events of one receipt must agree on it.
@@ -92,13 +93,12 @@ pub async fn behind_document(
 ) -> Result<Vec<CountedReceipt>, Error> {
     // Period by period, with bounds that are values: so only the segments between them are looked at, and a
     // page is read in the order of its entries, and no further.
-    let periods: Vec<Behind> = sqlx::query_as(
-        "select brand_no, period_start, period_end, after, cutoff from document_period \
-         where document_no = $1",
-    )
-    .bind(document_no)
-    .fetch_all(&mut *snapshot)
-    .await?;
+    let periods = format!(
+        "select brand_no, period_start, period_end, after, cutoff from document_period, {FOR_VALUES} \
+         where document_no = $1"
+    );
+    let periods: Vec<Behind> =
+        sqlx::query_as(AssertSqlSafe(periods)).bind(document_no).fetch_all(&mut *snapshot).await?;
     let statement = format!(
         "{COUNTED_RECEIPT} where l.brand_no = $1 and l.usage_day >= $2 and l.usage_day < $3 \
             and l.entry > $4 and l.entry <= $5 order by l.entry limit $6"

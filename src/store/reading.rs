@@ -8,6 +8,30 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool, PgTransaction};
 
 use super::{Error, Store};
 
+/// How the statements of a snapshot are planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plans {
+    /// For the values that are asked for: a plan for any brand and any entries would be for small ones, and read
+    /// the large ones whole.
+    ForValues,
+    /// Once and then kept, where that is as good: for what is found by its name. To plan for it takes ten times as
+    /// long as to find it. Before the ledger is read, a statement says [`FOR_VALUES`].
+    Kept,
+}
+
+impl Plans {
+    fn mode(self) -> &'static str {
+        match self {
+            Plans::ForValues => "force_custom_plan",
+            Plans::Kept => "auto",
+        }
+    }
+}
+
+/// In the `from` of a statement that gives a row: from the next one on plans are [`Plans::ForValues`]. So it takes no
+/// message of its own.
+pub const FOR_VALUES: &str = "set_config('plan_cache_mode', 'force_custom_plan', true)";
+
 /// Begins a read-only snapshot. With a brand's number only its rows can be seen, whatever is asked.
 ///
 /// # Errors
@@ -16,6 +40,7 @@ pub async fn begin(
     store: &Store,
     brand_no: Option<i32>,
     timeout: Duration,
+    plans: Plans,
 ) -> Result<PgTransaction<'static>, Error> {
     // All in one message, since each costs a wait for the other side, which is the longest on a busy machine.
     // It is put together of numbers and fixed parts, so none of it fails and leaves a transaction begun.
@@ -23,8 +48,10 @@ pub async fn begin(
     let path = if brand_no.is_some() { "own_rows, public" } else { "public" };
     let statement = format!(
         "begin isolation level repeatable read read only; set local statement_timeout = {}; \
-         set local prooftally.brand = '{brand}'; set local search_path = {path}; {SETTINGS}",
+         set local prooftally.brand = '{brand}'; set local search_path = {path}; \
+         set local plan_cache_mode = {}; {SETTINGS}",
         timeout.as_millis(),
+        plans.mode(),
     );
     let mut transaction: PgTransaction<'static> =
         store.pool.begin_with(AssertSqlSafe(statement)).await?;
@@ -36,10 +63,8 @@ pub async fn begin(
 }
 
 /// Local to the transaction, as all settings are: whoever takes the connection next starts as the login again.
-/// Plans are made for what is asked: one for any brand and any entries would be for small ones, and read the
-/// large ones whole. A reader keeps one processor busy at most, and leaves the others to metering.
-const SETTINGS: &str =
-    "set local plan_cache_mode = force_custom_plan; set local max_parallel_workers_per_gather = 0";
+/// A reader keeps one processor busy at most, and leaves the others to metering.
+const SETTINGS: &str = "set local max_parallel_workers_per_gather = 0";
 
 /// A snapshot that may be read for longer.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
@@ -60,11 +85,12 @@ pub async fn extend(
     timeout: Duration,
     brand: Option<&BrandId>,
 ) -> Result<Extended, Error> {
-    let query = sqlx::query_as(
+    let statement = format!(
         "select pg_backend_pid() as backend, \
             $2::text is null or exists (select from brand where brand_id = $2) as knows_brand \
-         from set_config('statement_timeout', $1, true)",
+         from set_config('statement_timeout', $1, true), {FOR_VALUES}"
     );
+    let query = sqlx::query_as(AssertSqlSafe(statement));
     let timeout = timeout.as_millis().to_string();
     Ok(query.bind(timeout).bind(brand.map(BrandId::as_str)).fetch_one(snapshot).await?)
 }

@@ -214,6 +214,7 @@ async fn a_brand_sees_itself_and_the_database_sees_to_it() {
         &desk.world.store,
         Some(1),
         std::time::Duration::from_secs(5),
+        prooftally::store::reading::Plans::ForValues,
     )
     .await
     .unwrap();
