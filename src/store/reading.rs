@@ -30,7 +30,8 @@ impl Plans {
 
 /// In the `from` of a statement that gives a row: from the next one on plans are [`Plans::ForValues`]. So it takes no
 /// message of its own.
-pub const FOR_VALUES: &str = "set_config('plan_cache_mode', 'force_custom_plan', true)";
+pub const FOR_VALUES: &str =
+    "set_config('plan_cache_mode', 'force_custom_plan', true) as for_values";
 
 /// Begins a read-only snapshot. With a brand's number only its rows can be seen, whatever is asked.
 ///
