@@ -92,7 +92,7 @@ async fn a_pool_that_is_full_is_no_database_that_is_away() {
     let busy = admin.get("/v1/brands").await;
     assert_eq!((busy.status, busy.problem().as_str()), (503, "busy"));
     assert_eq!(busy.headers["retry-after"], "1");
-    let made = admin.send("POST", "/v1/keys", &[], Some(json!({}).to_string())).await;
+    let made = admin.post("/v1/keys", json!({"name": "books", "role": "finance"})).await;
     assert_eq!(made.problem(), "busy");
     lock.rollback().await.unwrap();
     waits.await.unwrap().ok();
