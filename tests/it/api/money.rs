@@ -1,9 +1,14 @@
 //! Documents through the API: approved drafts, runs, what happens to a document afterwards, and the receipts
 //! behind a line. Each verb does what the command line's does, and says who did it.
 
+use std::time::Duration;
+
 use prooftally::engine::billing_terms;
 use prooftally::store::due::Terms;
+use prooftally::store::reading::{self, Plans};
+use prooftally::store::{Store, behind, documents, ledger};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 
 use super::client::{Answer, Client};
 use crate::documents::{APRIL, ISSUER, MARCH, PROFILE, Till, done};
@@ -607,4 +612,33 @@ async fn a_line_leads_to_exactly_the_receipts_that_its_charge_took() {
     );
     let target = format!("/v1/invoices/{first}/receipts?format=csv");
     assert_eq!(foreign.get(&target).await.problem(), "not-found");
+    check_plans(&till.world.store, &first).await;
+}
+
+/// The check that a document is found by a plan that is kept, and that before the ledger is read plans are for the
+/// values that are asked for: a plan for any brand would read all of them.
+async fn check_plans(store: &Store, number: &str) {
+    let timeout = Duration::from_secs(5);
+    let mode = async |snapshot: &mut PgConnection| -> String {
+        sqlx::query_scalar("show plan_cache_mode").fetch_one(snapshot).await.unwrap()
+    };
+    for way in ["document", "line", "stream"] {
+        let mut snapshot = reading::begin(store, None, timeout, Plans::Kept).await.unwrap();
+        let found = documents::find(&mut *snapshot, number, None).await.unwrap().unwrap();
+        assert_eq!(mode(&mut snapshot).await, "auto", "{way}");
+        match way {
+            "document" => {
+                ledger::behind_document(&mut snapshot, found.document_no, 0, 1).await.unwrap();
+            }
+            "line" => {
+                behind::scope(&mut snapshot, found.document_no, 1).await.unwrap().unwrap();
+            }
+            _ => {
+                reading::extend(&mut snapshot, timeout, None).await.unwrap();
+            }
+        }
+        assert_eq!(mode(&mut snapshot).await, "force_custom_plan", "{way}");
+    }
+    let mut snapshot = reading::begin(store, None, timeout, Plans::ForValues).await.unwrap();
+    assert_eq!(mode(&mut snapshot).await, "force_custom_plan");
 }
