@@ -18,7 +18,7 @@ use super::ledger::LedgerMsg;
 use crate::store::backoff::Backoff;
 use crate::store::filter::{self, Filter, FilterBuilder};
 use crate::store::sealing::{self, Kept, SegmentKey};
-use crate::store::{Error, Store, segments};
+use crate::store::{Error, Store};
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::metrics::Metrics;
 
@@ -146,15 +146,14 @@ impl Sealer {
     }
 
     /// The segment's receipts, from memory: each of its keys is there from its commit on, so if they are as
-    /// many as the ledger says, they are the ledger's. Otherwise, as after a repair, they are read.
+    /// many as the table has rows, they are the ledger's. Otherwise, as after a repair, they are read.
     async fn contents(
         &self,
         connection: &mut PgConnection,
         segment: i64,
         view: &View,
     ) -> Result<Contents, Error> {
-        let entries = segments::entries_of(segment, self.archive.segment_entries());
-        let receipts = sealing::receipts_among(&mut *connection, entries).await?;
+        let rows = sealing::rows(&mut *connection, segment).await?;
         let mut reading = Reading::new(view);
         let keys = self.keys.clone();
         let remembered = aside(segment, move || {
@@ -162,9 +161,10 @@ impl Sealer {
             reading.finish()
         })
         .await?;
-        if remembered.entries == receipts {
+        if remembered.entries == rows {
             return Ok(remembered);
         }
+        drop(remembered);
         read(connection, segment, view).await
     }
 

@@ -9,12 +9,12 @@ use parking_lot::Mutex;
 
 use super::caller::Caller;
 
-/// So long a key may still be taken for good after it was revoked by another process, or has expired.
+/// So long a key may still be taken for good after it was revoked through another process, or has expired.
 const KEPT: Duration = Duration::from_secs(1);
 /// Keys that are remembered; beyond them all are forgotten.
 const HOLDERS_MAX: usize = 10_000;
 
-/// The holders of keys that were good less than a second ago.
+/// The holders of keys that were good when they were asked for, less than a second ago.
 #[derive(Default)]
 pub struct Holders {
     kept: Mutex<Kept>,
@@ -31,6 +31,7 @@ struct Kept {
 /// A key that is being looked up.
 pub struct Asked {
     hash: [u8; 32],
+    at: Instant,
     forgotten: u64,
 }
 
@@ -45,17 +46,13 @@ impl Holders {
         let kept = self.kept.lock();
         match kept.holders.get(&hash) {
             Some((holder, until)) if now < *until => Ok(holder.clone()),
-            _ => Err(Asked { hash, forgotten: kept.forgotten }),
+            _ => Err(Asked { hash, at: now, forgotten: kept.forgotten }),
         }
     }
 
-    /// Keeps the holder of a key that was good. Not if keys were revoked since it was asked for: the look may have
-    /// been before that.
+    /// Keeps the holder of a key that was good, for a second since it was asked for, however long the look has
+    /// taken. Not if keys were revoked meanwhile: the look may have been before that.
     pub fn keep(&self, asked: &Asked, holder: &Caller) {
-        self.keep_at(asked, holder, Instant::now());
-    }
-
-    fn keep_at(&self, asked: &Asked, holder: &Caller, now: Instant) {
         let mut kept = self.kept.lock();
         if asked.forgotten != kept.forgotten {
             return;
@@ -63,7 +60,7 @@ impl Holders {
         if kept.holders.len() >= HOLDERS_MAX {
             kept.holders.clear();
         }
-        kept.holders.insert(asked.hash, (holder.clone(), now + KEPT));
+        kept.holders.insert(asked.hash, (holder.clone(), asked.at + KEPT));
     }
 
     /// Forgets all of them; to be called once a key is revoked.
@@ -86,7 +83,7 @@ mod tests {
     fn a_holder_is_kept_for_a_second_and_under_the_whole_key() {
         let (holders, now) = (Holders::default(), Instant::now());
         let asked = holders.find_at("pt_a_b", now).expect_err("nothing is kept");
-        holders.keep_at(&asked, &holder(), now);
+        holders.keep(&asked, &holder());
         assert_eq!(
             holders.find_at("pt_a_b", now + KEPT / 2).map(|found| found.id).ok().unwrap(),
             "key 1"
@@ -99,10 +96,10 @@ mod tests {
     fn what_was_looked_up_before_a_key_was_revoked_is_not_kept() {
         let (holders, now) = (Holders::default(), Instant::now());
         let asked = holders.find_at("pt_a_b", now).expect_err("nothing is kept");
-        holders.keep_at(&asked, &holder(), now);
+        holders.keep(&asked, &holder());
         let late = holders.find_at("pt_c_d", now).expect_err("it is another key");
         holders.forget();
-        holders.keep_at(&late, &holder(), now);
+        holders.keep(&late, &holder());
         for key in ["pt_a_b", "pt_c_d"] {
             assert!(holders.find_at(key, now).is_err(), "{key}");
         }
@@ -113,7 +110,7 @@ mod tests {
         let (holders, now) = (Holders::default(), Instant::now());
         for number in 0..=HOLDERS_MAX {
             let asked = holders.find_at(&format!("pt_{number}"), now).expect_err("it is new");
-            holders.keep_at(&asked, &holder(), now);
+            holders.keep(&asked, &holder());
             assert!(holders.kept.lock().holders.len() <= HOLDERS_MAX);
         }
     }

@@ -138,8 +138,10 @@ pub async fn revoke(
     caller: Caller,
     Path(key_no): Path<i64>,
 ) -> Result<StatusCode, Problem> {
-    if api_keys::revoke(&api.store().pool, key_no, &caller.name).await? {
-        api.inner.holders.forget();
+    let revoked = api_keys::revoke(&api.store().pool, key_no, &caller.name).await;
+    // Whatever came of it: it may be revoked although its answer was lost, or by somebody else before.
+    api.inner.holders.forget();
+    if revoked? {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::not_found(format!("key {key_no} that holds")))

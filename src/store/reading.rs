@@ -20,18 +20,19 @@ pub enum Plans {
 }
 
 impl Plans {
-    fn mode(self) -> &'static str {
+    fn settings(self) -> &'static str {
         match self {
-            Plans::ForValues => "force_custom_plan",
-            Plans::Kept => "auto",
+            Plans::ForValues => "set local plan_cache_mode = force_custom_plan",
+            // A plan that was made while there were few documents would read all of them whole later on.
+            Plans::Kept => "set local plan_cache_mode = auto; set local enable_seqscan = off",
         }
     }
 }
 
 /// In the `from` of a statement that gives a row: from the next one on plans are [`Plans::ForValues`]. So it takes no
 /// message of its own.
-pub const FOR_VALUES: &str =
-    "set_config('plan_cache_mode', 'force_custom_plan', true) as for_values";
+pub const FOR_VALUES: &str = "set_config('plan_cache_mode', 'force_custom_plan', true) as for_values, \
+    set_config('enable_seqscan', 'on', true) as any_scan";
 
 /// Begins a read-only snapshot. With a brand's number only its rows can be seen, whatever is asked.
 ///
@@ -50,9 +51,9 @@ pub async fn begin(
     let statement = format!(
         "begin isolation level repeatable read read only; set local statement_timeout = {}; \
          set local prooftally.brand = '{brand}'; set local search_path = {path}; \
-         set local plan_cache_mode = {}; {SETTINGS}",
+         {}; {SETTINGS}",
         timeout.as_millis(),
-        plans.mode(),
+        plans.settings(),
     );
     let mut transaction: PgTransaction<'static> =
         store.pool.begin_with(AssertSqlSafe(statement)).await?;

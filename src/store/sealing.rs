@@ -159,6 +159,16 @@ pub async fn keys(
     Ok(())
 }
 
+/// How many receipts the segment's table has, each as often as events have counted it: rows that are there, where
+/// [`receipts_among`] says how many there should be.
+///
+/// # Errors
+/// If the database is away.
+pub async fn rows(executor: impl PgExecutor<'_>, segment: i64) -> Result<i64, Error> {
+    let statement = format!("select count(*) from {} where source < 3", table_of(segment));
+    Ok(sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(executor).await?)
+}
+
 /// Looks receipts up in sealed segments, in one query whatever their number. What a resolution has put in
 /// the place of a receipt is not its business.
 ///

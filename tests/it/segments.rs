@@ -229,6 +229,29 @@ async fn a_segment_that_lacks_a_receipt_is_not_metered_on() {
     assert!(log.contains("segment 0 of the ledger has"), "{log}");
 }
 
+/// The keys in memory do not stand in for a row that is gone: its receipt could be counted again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_gone_before_its_segment_is_full_keeps_it_unsealed() {
+    let world = World::new().await;
+    world.publish(&Spec { count: 900, ..spec() }).await;
+    let engine = engine(&world).await;
+    world.wait_until_metered().await;
+    sqlx::query("delete from ledger where entry = 500").execute(world.pool()).await.unwrap();
+    world.publish(&Spec { count: 2_000, seed: 2, ..spec() }).await;
+    world.wait_until_metered().await;
+    wait_until_sealed(&world, 1).await;
+    let problem = wait_for("the segment has a problem", async || {
+        sqlx::query_scalar::<_, Option<String>>("select problem from segment where segment = 0")
+            .fetch_optional(world.pool())
+            .await
+            .ok()?
+            .flatten()
+    })
+    .await;
+    assert!(problem.contains("998 receipts were read"), "{problem}");
+    engine.stop().await;
+}
+
 /// Makes the ledger count the receipt of one entry a second time, in place of another entry of the
 /// same brand.
 async fn plant_double(world: &World, first: i64, second_from: i64) -> i64 {

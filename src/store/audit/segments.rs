@@ -1,6 +1,6 @@
 //! The check `segments`: what was sealed is as it was sealed.
 
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection};
 
 use crate::store::digests::{self, NewDigest};
 use crate::store::filter::{self, Filter};
@@ -120,11 +120,7 @@ async fn contents(
     segment: i64,
     findings: &mut Vec<String>,
 ) -> Result<Option<Filter>, Error> {
-    let table = table_of(segment);
-    // Sealing counts the rows that events have counted.
-    let statement = format!("select count(*) from {table} where source < 3");
-    let rows: i64 =
-        sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&mut *connection).await?;
+    let rows = sealing::rows(&mut *connection, segment).await?;
     let kept = sealing::sealed_one(&mut *connection, segment).await?;
     if kept.entries != rows {
         let sealed = kept.entries;
