@@ -129,7 +129,7 @@ pub async fn create(
     Ok(response)
 }
 
-/// Revokes a key, at once and for ever.
+/// Revokes a key for ever: here at once, for other processes that serve this API within a second.
 #[utoipa::path(post, path = "/v1/keys/{key_no}/revoke", tag = "access",
     params(("key_no" = i64, Path, example = 1)),
     responses((status = 204, description = "It is revoked")))]

@@ -133,7 +133,7 @@ pub async fn list(
     .await?)
 }
 
-/// Revokes a key at once. False if there is none of this number that holds.
+/// Revokes a key. False if there is none of this number that holds.
 ///
 /// # Errors
 /// If the database is away.

@@ -20,9 +20,10 @@ mod tokens;
 
 use prooftally::api::listener::Limits;
 use prooftally::engine::{self, Engine};
+use prooftally::store::api_keys;
 use serde_json::json;
 
-use crate::harness::World;
+use crate::harness::{World, wait_for};
 use client::Client;
 
 /// An engine with its API, and a key of each role.
@@ -184,6 +185,15 @@ async fn a_key_is_shown_once_and_ends_when_it_is_revoked() {
     assert_eq!(log["data"][0]["before"]["revoked_at"], json!(null));
     let refused = sqlx::query("delete from activity").execute(desk.world.pool()).await;
     assert!(refused.unwrap_err().to_string().contains("never changed or removed"));
+
+    // As `keys revoke` does it, of which this process hears nothing.
+    let other = desk.client("finance", None);
+    other.get("/v1/me").await.ok();
+    let number = admin.get("/v1/keys").await.ok()["data"].as_array().unwrap().len();
+    let number = i64::try_from(number).unwrap();
+    assert!(api_keys::revoke(desk.world.pool(), number, "test").await.unwrap());
+    wait_for("the key has ended", async || (other.get("/v1/me").await.status == 401).then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

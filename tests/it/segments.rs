@@ -154,15 +154,21 @@ async fn an_engine_killed_while_it_seals_is_exact() {
     world.assert_equals(&truth).await;
 }
 
-/// A filter is trusted only while it is the one that was kept.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_filter_is_built_anew() {
+/// A world whose full segments are sealed, and whose engine has ended.
+async fn sealed_world() -> World {
     let world = World::new().await;
     world.publish(&Spec { count: 3_000, ..spec() }).await;
     let engine = engine(&world).await;
     world.wait_until_metered().await;
     wait_until_sealed(&world, 0).await;
     engine.stop().await;
+    world
+}
+
+/// A filter is trusted only while it is the one that was kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_filter_is_built_anew() {
+    let world = sealed_world().await;
     let damage = "update segment set filter = set_byte(filter, 100, get_byte(filter, 100) # 255)";
     sqlx::query(damage).execute(world.pool()).await.unwrap();
     let before = counted(&world).await;
@@ -176,12 +182,7 @@ async fn a_damaged_filter_is_built_anew() {
 /// A filter that has not all of its segment's receipts would let one be counted again. The audit asks it for each.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_finds_a_filter_that_forgets_a_receipt() {
-    let world = World::new().await;
-    world.publish(&Spec { count: 3_000, ..spec() }).await;
-    let engine = engine(&world).await;
-    world.wait_until_metered().await;
-    wait_until_sealed(&world, 0).await;
-    engine.stop().await;
+    let world = sealed_world().await;
     let mut connection = world.pool().acquire().await.unwrap();
     let mut keys = Vec::new();
     sealing::keys(&mut connection, 1, |of| keys.push(of)).await.unwrap();
@@ -198,11 +199,14 @@ async fn an_audit_finds_a_filter_that_forgets_a_receipt() {
     let audit = world.prooftally(&["audit"]);
     assert_eq!(audit.status.code(), Some(10), "{audit:?}");
     let found = String::from_utf8_lossy(&audit.stdout);
-    let entry: i64 = sqlx::query_scalar("select entry from ledger where receipt_key = $1::uuid")
-        .bind(format!("{:032x}", keys[0].key.0))
-        .fetch_one(&mut *connection)
-        .await
-        .unwrap();
+    let entry: i64 = sqlx::query_scalar(
+        "select entry from ledger where receipt_key = $1::uuid and brand_no = $2",
+    )
+    .bind(format!("{:032x}", keys[0].key.0))
+    .bind(keys[0].brand_no)
+    .fetch_one(&mut *connection)
+    .await
+    .unwrap();
     let says = format!("segment 1: its filter does not have the receipt of entry {entry}");
     assert!(found.contains(&says), "{found}");
 }

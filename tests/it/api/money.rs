@@ -618,14 +618,17 @@ async fn a_line_leads_to_exactly_the_receipts_that_its_charge_took() {
 /// The check that a document is found by a plan that is kept, and that before the ledger is read plans are for the
 /// values that are asked for: a plan for any brand would read all of them.
 async fn check_plans(store: &Store, number: &str) {
+    const FOR_VALUES: &str = "force_custom_plan, seqscan on";
     let timeout = Duration::from_secs(5);
     let mode = async |snapshot: &mut PgConnection| -> String {
-        sqlx::query_scalar("show plan_cache_mode").fetch_one(snapshot).await.unwrap()
+        let settings = "select current_setting('plan_cache_mode') || ', seqscan ' \
+            || current_setting('enable_seqscan')";
+        sqlx::query_scalar(settings).fetch_one(snapshot).await.unwrap()
     };
     for way in ["document", "line", "stream"] {
         let mut snapshot = reading::begin(store, None, timeout, Plans::Kept).await.unwrap();
         let found = documents::find(&mut *snapshot, number, None).await.unwrap().unwrap();
-        assert_eq!(mode(&mut snapshot).await, "auto", "{way}");
+        assert_eq!(mode(&mut snapshot).await, "auto, seqscan off", "{way}");
         match way {
             "document" => {
                 ledger::behind_document(&mut snapshot, found.document_no, 0, 1).await.unwrap();
@@ -637,8 +640,23 @@ async fn check_plans(store: &Store, number: &str) {
                 reading::extend(&mut snapshot, timeout, None).await.unwrap();
             }
         }
-        assert_eq!(mode(&mut snapshot).await, "force_custom_plan", "{way}");
+        assert_eq!(mode(&mut snapshot).await, FOR_VALUES, "{way}");
     }
     let mut snapshot = reading::begin(store, None, timeout, Plans::ForValues).await.unwrap();
-    assert_eq!(mode(&mut snapshot).await, "force_custom_plan");
+    assert_eq!(mode(&mut snapshot).await, FOR_VALUES);
+    drop(snapshot);
+
+    // PostgreSQL plans for values five times before it keeps a plan.
+    let mut snapshot = reading::begin(store, None, timeout, Plans::Kept).await.unwrap();
+    for _ in 0..8 {
+        documents::find(&mut *snapshot, number, None).await.unwrap().unwrap();
+    }
+    let kept: i64 = sqlx::query_scalar(
+        "select max(generic_plans) from pg_prepared_statements \
+         where statement like '%where d.document_no = %'",
+    )
+    .fetch_one(&mut *snapshot)
+    .await
+    .unwrap();
+    assert!(kept > 0, "the plan is made anew each time");
 }
