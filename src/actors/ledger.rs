@@ -24,6 +24,7 @@ use super::refusals::Refusals;
 use super::usage_keeper::Progress;
 use crate::failpoint;
 use crate::store::backoff::Backoff;
+use crate::store::brand_entries::BrandEntries;
 use crate::store::commit::{Commit, Settlement, UsageDelta, Writer};
 use crate::store::corrections::Correction;
 use crate::store::cursor::{self, Cursor, Place};
@@ -61,6 +62,7 @@ pub struct LedgerArguments {
     pub store: Store,
     pub cursor: Cursor,
     pub keys: Keys,
+    pub entries: BrandEntries,
     pub archive: Archive,
     pub directory: Arc<Directory>,
     pub flight: Flight,
@@ -191,6 +193,7 @@ impl LedgerState {
     /// What follows a commit: keys, metrics, acknowledgement, and only then the chunk's release.
     async fn act(&mut self, complete: &Complete, assembled: Assembled) {
         let Assembled { commit, keys } = assembled;
+        self.arguments.entries.add(&keys);
         for key in keys {
             self.arguments.keys.add(key);
         }
@@ -215,11 +218,12 @@ impl LedgerState {
     /// published may have been looked up without its filter, and is decided by the keys.
     fn drop_sealed(&mut self) {
         let committed = self.arguments.flight.committed();
-        let keys = &self.arguments.keys;
+        let LedgerArguments { keys, entries, .. } = &self.arguments;
         self.sealed.retain(|(segment, last)| {
             let is_needed = *last > committed;
             if !is_needed {
                 keys.drop_segment(*segment);
+                entries.drop_segment(*segment);
             }
             is_needed
         });

@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::receipts::Counted;
 use super::stream::{self, Gone, Sink, Source};
 use crate::sheet;
-use crate::store::{Error, behind, ledger};
+use crate::store::{Error, behind};
 
 /// In which form.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -45,6 +45,7 @@ pub async fn receipts(
     let is_csv = wants_csv(form.format.as_deref(), &headers)?;
     let after = at.after()?.unwrap_or(0);
     let place = if is_csv { Some(api.inner.streams.place(&caller).await?) } else { None };
+    let unsealed = api.inner.counted.unsealed();
     let mut snapshot = api.read_named(&caller).await?;
     let listed = seen(&mut snapshot, &caller, &number).await?;
     if let Some(place) = place {
@@ -52,7 +53,8 @@ pub async fn receipts(
         let write = |sink| write(source, listed.document_no, after, sink);
         return stream::answer(&api, place, "text/csv; charset=utf-8", write).await;
     }
-    let rows = ledger::behind_document(&mut snapshot, listed.document_no, after, at.rows()).await?;
+    let (document_no, rows) = (listed.document_no, at.rows());
+    let rows = behind::document(&mut snapshot, unsealed.as_ref(), document_no, after, rows).await?;
     drop(snapshot);
     Ok(at.page(rows, |row| row.entry.to_string(), Counted::from).into_response())
 }
@@ -72,7 +74,7 @@ async fn rows(
     sink: &mut Sink,
 ) -> Result<Result<(), Error>, Gone> {
     sink.push(&sheet::head(Counted::COLUMNS)).await?;
-    let mut rows = ledger::all_behind_document(snapshot, document_no, after);
+    let mut rows = behind::all_of_document(snapshot, document_no, after);
     loop {
         let row = match rows.try_next().await {
             Ok(Some(row)) => Counted::from(row),
@@ -99,12 +101,13 @@ pub async fn line_receipts(
     Path((number, line)): Path<(String, i32)>,
 ) -> Result<Listed<Counted>, Problem> {
     let after = at.after()?.unwrap_or(0);
+    let unsealed = api.inner.counted.unsealed();
     let mut snapshot = api.read_named(&caller).await?;
     let listed = seen(&mut snapshot, &caller, &number).await?;
     let scope = behind::scope(&mut snapshot, listed.document_no, line).await?;
     let scope =
         scope.ok_or_else(|| Problem::not_found(format!("line {line} on {}", listed.name())))?;
-    let rows = behind::receipts(&mut snapshot, &scope, after, at.rows()).await?;
+    let rows = behind::line(&mut snapshot, unsealed.as_ref(), &scope, after, at.rows()).await?;
     drop(snapshot);
     Ok(at.page(rows, |row| row.entry.to_string(), Counted::from))
 }

@@ -22,6 +22,7 @@ use crate::bus::intake::Intake;
 use crate::bus::sorter::Sorter;
 use crate::bus::streams;
 use crate::store::backoff::Backoff;
+use crate::store::brand_entries::BrandEntries;
 use crate::store::cursor::Cursor;
 use crate::store::finding::Memory;
 use crate::store::lock::{EngineLock, KeptLock};
@@ -34,6 +35,7 @@ struct Opened {
     cursor: Cursor,
     directory: Arc<Directory>,
     keys: Keys,
+    entries: BrandEntries,
     archive: Archive,
     progress: Progress,
     memory: Arc<dyn Memory>,
@@ -45,7 +47,8 @@ struct Opened {
 /// # Errors
 /// If the database refuses, or was metered from another stream.
 pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Result<Metering> {
-    let Opened { lock, cursor, directory, keys, archive, progress, memory } = open(&parts).await?;
+    let Opened { lock, cursor, directory, keys, entries, archive, progress, memory } =
+        open(&parts).await?;
     let flight = Flight::new(cursor.chunk + 1);
     parts.flight.send_replace(Some(flight.clone()));
     parts.fence.send_replace(Some(cursor.fence));
@@ -68,6 +71,7 @@ pub async fn start(parts: Arc<Parts>, root: ActorRef<EngineMsg>) -> anyhow::Resu
         store: parts.store.clone(),
         cursor,
         keys: keys.clone(),
+        entries,
         archive: archive.clone(),
         directory: Arc::clone(&directory),
         flight: flight.clone(),
@@ -157,7 +161,7 @@ async fn open(parts: &Parts) -> anyhow::Result<Opened> {
     patiently(parts, || make_segments(store, &cursor)).await?;
     let sealed = patiently(parts, || sealer::load(store)).await?;
     let archive = Archive::new(segment_entries(&cursor), cursor.entry, sealed);
-    let keys = patiently(parts, || load_keys(store, &cursor, &archive)).await?;
+    let (keys, entries) = patiently(parts, || load_keys(store, &cursor, &archive)).await?;
     tracing::info!(
         fence = cursor.fence,
         sequence = cursor.sequence,
@@ -170,10 +174,11 @@ async fn open(parts: &Parts) -> anyhow::Result<Opened> {
     );
     let usage_entry = patiently(parts, || usage_fold::last_entry(&store.pool)).await?;
     let progress = Progress { entry: cursor.entry, usage_entry, waiting: 0 };
+    let lent = (keys.clone(), entries.clone());
     let memory: Arc<dyn Memory> =
-        Arc::new(Recollection::new(keys.clone(), archive.clone(), Arc::clone(&directory)));
+        Arc::new(Recollection::new(lent, archive.clone(), Arc::clone(&directory)));
     parts.counted.lend(&memory);
-    Ok(Opened { lock, cursor, directory, keys, archive, progress, memory })
+    Ok(Opened { lock, cursor, directory, keys, entries, archive, progress, memory })
 }
 
 /// Does `work` again for as long as the database is away.
@@ -269,15 +274,15 @@ async fn load_directory(store: &Store) -> Result<Directory, store::Error> {
     Ok(directory)
 }
 
-/// Loads the keys of what is not sealed: some full segments at most, and the open one.
+/// Loads the keys of what is not sealed, and whose each entry is: some full segments at most, and the open one.
 async fn load_keys(
     store: &Store,
     cursor: &Cursor,
     archive: &Archive,
-) -> Result<Keys, store::Error> {
-    let entries = segment_entries(cursor);
-    let keys = Keys::new(entries);
-    let open = segments::full(cursor.entry, entries);
+) -> Result<(Keys, BrandEntries), store::Error> {
+    let segment_entries = segment_entries(cursor);
+    let (keys, entries) = (Keys::new(segment_entries), BrandEntries::new(segment_entries));
+    let open = segments::full(cursor.entry, segment_entries);
     let mut connection = store.connect().await?;
     let (mut rows, mut doubles) = (archive.entries_sealed(), 0);
     for segment in archive.unsealed().into_iter().chain([open]) {
@@ -285,9 +290,10 @@ async fn load_keys(
         keys::load(&mut connection, segment, cursor.entry, |key| {
             loaded += 1;
             doubles += i64::from(!keys.add(key));
+            entries.add(&[key]);
         })
         .await?;
-        let mut bounds = segments::entries_of(segment, entries);
+        let mut bounds = segments::entries_of(segment, segment_entries);
         bounds.end = bounds.end.min(cursor.entry + 1);
         let expected = sealing::receipts_among(&mut connection, bounds).await?;
         if loaded != expected {
@@ -311,7 +317,8 @@ async fn load_keys(
     for key in corrections::replacements(&store.pool).await? {
         keys.replace(key);
     }
-    Ok(keys)
+    entries.sort();
+    Ok((keys, entries))
 }
 
 async fn make_segments(store: &Store, cursor: &Cursor) -> Result<(), store::Error> {

@@ -1,33 +1,46 @@
-//! The receipts behind one line of a document: entries of its evidence that the line's charge takes, by the
-//! plan version on the document. Nothing is stored for it; it follows from what is.
+//! The receipts behind a document: the entries that its evidence is built over. And those behind one line of it: the
+//! entries among them that the line's charge takes, by the plan version on the document. Nothing is stored for it; it
+//! follows from what is.
 
 use billing::ids::Predicate;
 use billing::line::LineKey;
 use billing::plan::{Plan, UsageKind};
 use chrono::NaiveDate;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use futures_util::{Stream, TryStreamExt};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres, QueryBuilder};
 
+use super::brand_entries::Unsealed;
 use super::brands::{self, NumberedPredicate};
-use super::ledger::CountedReceipt;
+use super::ledger::{COUNTED_RECEIPT, CountedReceipt};
 use super::reading::FOR_VALUES;
 use super::{Error, plan_file};
+
+/// A period of a document, and between which entries the document takes what was counted in it.
+#[derive(Clone, Debug, FromRow)]
+struct Period {
+    brand_no: i32,
+    #[sqlx(rename = "period_start")]
+    start: NaiveDate,
+    /// The day after its last one.
+    #[sqlx(rename = "period_end")]
+    end: NaiveDate,
+    after: i64,
+    cutoff: i64,
+}
 
 /// Which entries are behind a line.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    of: Billed,
+    period: Period,
     kinds: Vec<Kind>,
 }
 
-/// The period that the line charges for, as its document has it.
-#[derive(Clone, Debug, FromRow)]
+/// The period that a line charges for, as its document has it, and by which plan.
+#[derive(FromRow)]
 struct Billed {
     line_key: String,
-    brand_no: i32,
-    period_start: NaiveDate,
-    period_end: NaiveDate,
-    after: i64,
-    cutoff: i64,
+    #[sqlx(flatten)]
+    period: Period,
     plan_name: String,
     source: String,
 }
@@ -80,7 +93,7 @@ pub async fn scope(
         // A fee, a discount or a limit is for no receipt of its own.
         _ => Vec::new(),
     };
-    Ok(Some(Scope { of, kinds }))
+    Ok(Some(Scope { period: of.period, kinds }))
 }
 
 /// What the charge of this number takes: the first that fits takes a receipt, so the whole plan is asked.
@@ -104,46 +117,191 @@ fn kinds(plan: &Plan, number: u16, predicates: &[NumberedPredicate]) -> Vec<Kind
     found
 }
 
-/// The entries behind a line, by entry, after the entry `after`. What takes one back is among them.
+/// The entries that a document's evidence is built over, by entry, after the entry `after`. What takes one back is
+/// among them. `unsealed` was lent before the snapshot was taken; without it what is not sealed is read whole.
 ///
 /// # Errors
 /// If the database is away.
-pub async fn receipts(
+pub async fn document(
     snapshot: &mut PgConnection,
+    unsealed: Option<&Unsealed>,
+    document_no: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<CountedReceipt>, Error> {
+    let statement = format!(
+        "select brand_no, period_start, period_end, after, cutoff from document_period, {FOR_VALUES} \
+         where document_no = $1"
+    );
+    let periods: Vec<Period> = sqlx::query_as(AssertSqlSafe(statement))
+        .bind(document_no)
+        .fetch_all(&mut *snapshot)
+        .await?;
+    let mut found: Vec<CountedReceipt> = Vec::new();
+    for period in &periods {
+        let page = Page { period, kinds: None, limit };
+        found.extend(page.read(snapshot, unsealed, after).await?);
+    }
+    found.sort_unstable_by_key(|receipt| receipt.entry);
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found)
+}
+
+/// As [`document`], all of them, row by row as the database gives them.
+pub fn all_of_document(
+    connection: &mut PgConnection,
+    document_no: i64,
+    after: i64,
+) -> impl Stream<Item = Result<CountedReceipt, Error>> + Unpin + Send {
+    sqlx::query_as(
+        "select l.entry, l.epoch, l.sequence, l.source, b.brand_id, l.receipt_id, \
+            q.name || '@' || q.version as predicate, l.supplier, l.product, l.result, \
+            l.verified_at, l.expires_at, l.usage_day \
+         from document_period p join ledger l on l.brand_no = p.brand_no \
+            and l.usage_day >= p.period_start and l.usage_day < p.period_end \
+            and l.entry > p.after and l.entry <= p.cutoff \
+         join brand b on b.brand_no = l.brand_no join predicate q using (predicate_no) \
+         where p.document_no = $1 and l.entry > $2 order by l.entry",
+    )
+    .bind(document_no)
+    .bind(after)
+    .fetch(connection)
+    .map_err(Error::from)
+}
+
+/// The entries behind a line, by entry, after the entry `after`. What takes one back is among them. `unsealed` is as
+/// for [`document`].
+///
+/// # Errors
+/// If the database is away.
+pub async fn line(
+    snapshot: &mut PgConnection,
+    unsealed: Option<&Unsealed>,
     scope: &Scope,
     after: i64,
     limit: i64,
 ) -> Result<Vec<CountedReceipt>, Error> {
-    let Scope { of: billed, kinds } = scope;
-    if kinds.is_empty() {
+    if scope.kinds.is_empty() {
         return Ok(Vec::new());
     }
+    let page = Page { period: &scope.period, kinds: Some(&scope.kinds), limit };
+    page.read(snapshot, unsealed, after).await
+}
+
+/// A page of the receipts of a period, by entry.
+struct Page<'a> {
+    period: &'a Period,
+    /// Only receipts that are like one of these.
+    kinds: Option<&'a [Kind]>,
+    limit: i64,
+}
+
+/// Where a part of a page is read. Bounds are values, so that only the segments between them are looked at.
+struct Part {
+    /// After this entry.
+    after: i64,
+    /// Up to this one.
+    until: i64,
+    /// Among these, and what corrections have added.
+    entries: Option<Vec<i64>>,
+}
+
+impl Page<'_> {
+    /// Sealed segments are read by the index of the brand. Of those that are not, the engine knows which entries are
+    /// the brand's; they are looked up until the page is full, and only what it does not know of is gone through.
+    async fn read(
+        &self,
+        snapshot: &mut PgConnection,
+        unsealed: Option<&Unsealed>,
+        after: i64,
+    ) -> Result<Vec<CountedReceipt>, Error> {
+        /// Entries of one look-up.
+        const ENTRIES_MAX: usize = 4_096;
+        let Period { brand_no, after: begin, cutoff, .. } = *self.period;
+        let after = begin.max(after);
+        let Some(unsealed) = unsealed else {
+            return self
+                .rows(snapshot, &Part { after, until: cutoff, entries: None }, self.limit)
+                .await;
+        };
+        let until = (unsealed.bounds.sealed_until - 1).min(cutoff);
+        let mut found =
+            self.add(Vec::new(), snapshot, Part { after, until, entries: None }).await?;
+        let (mut after, until) = (after.max(until), (unsealed.bounds.unknown_from - 1).min(cutoff));
+        let mut looked_up = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        while after < until && !self.is_full(&found) {
+            looked_up = looked_up.min(ENTRIES_MAX);
+            let entries = unsealed.of_brand(brand_no, after, looked_up);
+            let is_last = entries.len() < looked_up;
+            let last = entries.last().copied().filter(|_| !is_last).unwrap_or(until).min(until);
+            found = self
+                .add(found, snapshot, Part { after, until: last, entries: Some(entries) })
+                .await?;
+            (after, looked_up) = (last, looked_up * 4);
+        }
+        self.add(found, snapshot, Part { after: after.max(until), until: cutoff, entries: None })
+            .await
+    }
+
+    fn is_full(&self, found: &[CountedReceipt]) -> bool {
+        self.missing(found) <= 0
+    }
+
+    fn missing(&self, found: &[CountedReceipt]) -> i64 {
+        self.limit - i64::try_from(found.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Adds what a part has, as far as it is missing.
+    async fn add(
+        &self,
+        mut found: Vec<CountedReceipt>,
+        snapshot: &mut PgConnection,
+        part: Part,
+    ) -> Result<Vec<CountedReceipt>, Error> {
+        if part.after < part.until && !self.is_full(&found) {
+            found.extend(self.rows(snapshot, &part, self.missing(&found)).await?);
+        }
+        Ok(found)
+    }
+
+    async fn rows(
+        &self,
+        snapshot: &mut PgConnection,
+        part: &Part,
+        limit: i64,
+    ) -> Result<Vec<CountedReceipt>, Error> {
+        let Period { brand_no, start, end, .. } = *self.period;
+        let mut query = QueryBuilder::new(COUNTED_RECEIPT);
+        if let Some(kinds) = self.kinds {
+            push_kinds(&mut query, kinds);
+        }
+        query.push(" where l.brand_no = ").push_bind(brand_no);
+        query.push(" and l.usage_day >= ").push_bind(start);
+        query.push(" and l.usage_day < ").push_bind(end);
+        query.push(" and l.entry > ").push_bind(part.after);
+        query.push(" and l.entry <= ").push_bind(part.until);
+        if let Some(entries) = &part.entries {
+            query.push(" and l.entry = any(array(select unnest(").push_bind(entries);
+            query.push("::bigint[]) union all select entry from correction where brand_no = ");
+            query.push_bind(brand_no).push(" and entry > ").push_bind(part.after);
+            query.push(" and entry <= ").push_bind(part.until).push("))");
+        }
+        query.push(" order by l.entry limit ").push_bind(limit);
+        Ok(query.build_query_as().fetch_all(snapshot).await?)
+    }
+}
+
+fn push_kinds(query: &mut QueryBuilder<Postgres>, kinds: &[Kind]) {
     let column = |what: fn(&Kind) -> bool| kinds.iter().map(what).collect::<Vec<_>>();
-    Ok(sqlx::query_as(
-        "select l.entry, l.epoch, l.sequence, l.source, b.brand_id, l.receipt_id, \
-            q.name || '@' || q.version as predicate, l.supplier, l.product, l.result, \
-            l.verified_at, l.expires_at, l.usage_day \
-         from ledger l join unnest($1::int[], $2::bool[], $3::bool[], $4::bool[]) \
-                as k (predicate_no, result, has_product, has_supplier) \
-            on k.predicate_no = l.predicate_no and k.result = coalesce(l.result, true) \
+    let numbers: Vec<i32> = kinds.iter().map(|kind| kind.predicate_no).collect();
+    query.push(" join unnest(").push_bind(numbers);
+    query.push(", ").push_bind(column(|kind| kind.result));
+    query.push(", ").push_bind(column(|kind| kind.has_product));
+    query.push(", ").push_bind(column(|kind| kind.has_supplier));
+    query.push(
+        ") as k (predicate_no, result, has_product, has_supplier) \
+         on k.predicate_no = l.predicate_no and k.result = coalesce(l.result, true) \
             and k.has_product = (l.product is not null) \
-            and k.has_supplier = (l.supplier is not null) \
-         join brand b on b.brand_no = l.brand_no \
-         join predicate q on q.predicate_no = l.predicate_no \
-         where l.brand_no = $5 and l.usage_day >= $6 and l.usage_day < $7 \
-            and l.entry > greatest($8, $9) and l.entry <= $10 order by l.entry limit $11",
-    )
-    .bind(kinds.iter().map(|kind| kind.predicate_no).collect::<Vec<_>>())
-    .bind(column(|kind| kind.result))
-    .bind(column(|kind| kind.has_product))
-    .bind(column(|kind| kind.has_supplier))
-    .bind(billed.brand_no)
-    .bind(billed.period_start)
-    .bind(billed.period_end)
-    .bind(billed.after)
-    .bind(after)
-    .bind(billed.cutoff)
-    .bind(limit)
-    .fetch_all(snapshot)
-    .await?)
+            and k.has_supplier = (l.supplier is not null)",
+    );
 }

@@ -11,17 +11,15 @@ use parking_lot::RwLock;
 use sqlx::PgConnection;
 
 use super::Error;
+use super::brand_entries::{Bounds, Unsealed};
 use super::ledger::{COUNTED_RECEIPT, CountedReceipt};
 
 /// Where a receipt may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Its entries from `sealed_until` to before `unknown_from`.
+    /// Its entries between the bounds.
     pub entries: Vec<i64>,
-    /// All segments below this entry are sealed.
-    pub sealed_until: i64,
-    /// What is from this entry on must be read.
-    pub unknown_from: i64,
+    pub bounds: Bounds,
 }
 
 /// What an engine has in memory of the receipts that are counted.
@@ -29,6 +27,10 @@ pub trait Memory: Send + Sync {
     /// Where the receipt may be, for one brand or for all of them. It holds in every snapshot that is taken
     /// afterwards.
     fn find(&self, brand_no: Option<i32>, key: ReceiptKey) -> Known;
+
+    /// Which entries are a brand's, of the segments that are not sealed. They hold in every snapshot that is taken
+    /// afterwards.
+    fn unsealed(&self) -> Unsealed;
 }
 
 /// The memory of this process's engine, while it has one.
@@ -45,8 +47,16 @@ impl Lent {
 
     /// Where the receipt may be; `None` if nobody lends anything. To be asked before a snapshot is taken.
     pub fn find(&self, brand_no: Option<i32>, receipt_id: &str) -> Option<Known> {
-        let memory = self.memory.read().as_ref().and_then(Weak::upgrade)?;
-        Some(memory.find(brand_no, ReceiptKey::of(receipt_id)))
+        Some(self.memory()?.find(brand_no, ReceiptKey::of(receipt_id)))
+    }
+
+    /// Which entries are a brand's; `None` if nobody lends anything. To be asked before a snapshot is taken.
+    pub fn unsealed(&self) -> Option<Unsealed> {
+        Some(self.memory()?.unsealed())
+    }
+
+    fn memory(&self) -> Option<Arc<dyn Memory>> {
+        self.memory.read().as_ref().and_then(Weak::upgrade)
     }
 }
 
@@ -61,7 +71,7 @@ pub async fn receipts(
     brand_no: Option<i32>,
     receipt_id: &str,
 ) -> Result<Vec<CountedReceipt>, Error> {
-    let Known { entries, sealed_until, unknown_from } = match known {
+    let Known { entries, bounds: Bounds { sealed_until, unknown_from } } = match known {
         Some(known) => known,
         None => unsealed(&mut *connection).await?,
     };
@@ -102,5 +112,6 @@ async fn unsealed(connection: &mut PgConnection) -> Result<Known, Error> {
     .fetch_optional(connection)
     .await?;
     let first = first.unwrap_or(0);
-    Ok(Known { entries: Vec::new(), sealed_until: first, unknown_from: first })
+    let bounds = Bounds { sealed_until: first, unknown_from: first };
+    Ok(Known { entries: Vec::new(), bounds })
 }

@@ -1,14 +1,11 @@
-//! Reads the ledger: the stored content of entries, the receipts behind a document, and a brand's usage days
-//! again.
+//! Reads the ledger: the stored content of entries, counted receipts, and a brand's usage days again.
 
 use billing::ids::Predicate;
 use billing::receipt::{Content, ReceiptKey};
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
-use futures_util::{Stream, TryStreamExt};
-use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, PgExecutor, PgPool};
+use sqlx::{Connection, FromRow, PgConnection, PgExecutor, PgPool};
 
-use super::reading::FOR_VALUES;
 use super::{Error, cursor, digests, usage_fold};
 
 /// What an entry says, as far as two events of one receipt must agree on it.
@@ -70,78 +67,6 @@ pub(super) const COUNTED_RECEIPT: &str = "\
         q.name || '@' || q.version as predicate, l.supplier, l.product, l.result, \
         l.verified_at, l.expires_at, l.usage_day \
     from ledger l join brand b using (brand_no) join predicate q using (predicate_no)";
-
-/// A period of a document.
-#[derive(FromRow)]
-struct Behind {
-    brand_no: i32,
-    period_start: NaiveDate,
-    period_end: NaiveDate,
-    after: i64,
-    cutoff: i64,
-}
-
-/// The entries that a document's evidence is built over, by entry, after the entry `after`.
-///
-/// # Errors
-/// If the database is away.
-pub async fn behind_document(
-    snapshot: &mut PgConnection,
-    document_no: i64,
-    after: i64,
-    limit: i64,
-) -> Result<Vec<CountedReceipt>, Error> {
-    // Period by period, with bounds that are values: so only the segments between them are looked at, and a
-    // page is read in the order of its entries, and no further.
-    let periods = format!(
-        "select brand_no, period_start, period_end, after, cutoff from document_period, {FOR_VALUES} \
-         where document_no = $1"
-    );
-    let periods: Vec<Behind> =
-        sqlx::query_as(AssertSqlSafe(periods)).bind(document_no).fetch_all(&mut *snapshot).await?;
-    let statement = format!(
-        "{COUNTED_RECEIPT} where l.brand_no = $1 and l.usage_day >= $2 and l.usage_day < $3 \
-            and l.entry > $4 and l.entry <= $5 order by l.entry limit $6"
-    );
-    let mut found: Vec<CountedReceipt> = Vec::new();
-    for period in periods {
-        let rows = sqlx::query_as(AssertSqlSafe(statement.as_str()))
-            .bind(period.brand_no)
-            .bind(period.period_start)
-            .bind(period.period_end)
-            .bind(period.after.max(after))
-            .bind(period.cutoff)
-            .bind(limit)
-            .fetch_all(&mut *snapshot)
-            .await?;
-        found.extend(rows);
-    }
-    found.sort_unstable_by_key(|receipt| receipt.entry);
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok(found)
-}
-
-/// As [`behind_document`], all of them, row by row as the database gives them.
-pub fn all_behind_document(
-    connection: &mut PgConnection,
-    document_no: i64,
-    after: i64,
-) -> impl Stream<Item = Result<CountedReceipt, Error>> + Unpin + Send {
-    sqlx::query_as(
-        "select l.entry, l.epoch, l.sequence, l.source, b.brand_id, l.receipt_id, \
-            q.name || '@' || q.version as predicate, l.supplier, l.product, l.result, \
-            l.verified_at, l.expires_at, l.usage_day \
-         from document_period p join ledger l on l.brand_no = p.brand_no \
-            and l.usage_day >= p.period_start and l.usage_day < p.period_end \
-            and l.entry > p.after and l.entry <= p.cutoff \
-         join brand b on b.brand_no = l.brand_no join predicate q using (predicate_no) \
-         where p.document_no = $1 and l.entry > $2 order by l.entry",
-    )
-    .bind(document_no)
-    .bind(after)
-    .fetch(connection)
-    .map_err(Error::from)
-}
 
 /// A later sight of a receipt that was counted.
 #[derive(Clone, Debug, FromRow)]

@@ -13,6 +13,7 @@ pub mod behind;
 pub mod beside;
 pub mod billed_on;
 pub mod billing_run;
+pub mod brand_entries;
 pub mod brands;
 pub mod catalog;
 pub mod change;

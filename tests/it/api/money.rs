@@ -6,7 +6,7 @@ use std::time::Duration;
 use prooftally::engine::billing_terms;
 use prooftally::store::due::Terms;
 use prooftally::store::reading::{self, Plans};
-use prooftally::store::{Store, behind, documents, ledger};
+use prooftally::store::{Store, behind, documents};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -631,7 +631,7 @@ async fn check_plans(store: &Store, number: &str) {
         assert_eq!(mode(&mut snapshot).await, "auto, seqscan off", "{way}");
         match way {
             "document" => {
-                ledger::behind_document(&mut snapshot, found.document_no, 0, 1).await.unwrap();
+                behind::document(&mut snapshot, None, found.document_no, 0, 1).await.unwrap();
             }
             "line" => {
                 behind::scope(&mut snapshot, found.document_no, 1).await.unwrap().unwrap();

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::Books;
+use super::{Books, SEGMENT_ENTRIES};
 use crate::api::client::Client;
 use crate::harness::wait_for;
 use crate::metering::receipt;
+use prooftally::store::sealing;
 
 impl Books {
     /// A client of an engine's API with a new key.
@@ -92,23 +93,54 @@ async fn the_receipts_behind_a_document_come_in_pages_without_gap_or_repetition(
     .await
     .unwrap();
     assert!(documents.len() >= 4, "{documents:?}");
+    let open = sealing::sealed_count(books.world.pool()).await.unwrap() * SEGMENT_ENTRIES;
+    let sources: Vec<i16> = sqlx::query_scalar(
+        "select distinct source from ledger where entry >= $1 and entry = any($2) order by source",
+    )
+    .bind(open)
+    .bind(documents.iter().flat_map(|(_, entries)| entries).copied().collect::<Vec<i64>>())
+    .fetch_all(books.world.pool())
+    .await
+    .unwrap();
+    assert_eq!(sources, [0, 4], "the open segment has receipts of documents, and voids");
+    // It stands by, so it has nothing in memory that it could lend.
+    let standby = books.world.engine().await;
+    let readers = [engine.api, standby.api].map(|api| books.client(api, "finance_read"));
     for (document_no, expected) in documents {
-        let reader = books.client(engine.api, "finance_read");
-        let name: String = sqlx::query_scalar(
-            "select coalesce(number, document_no::text) from document where document_no::text = $1",
+        let (name, lines): (String, Vec<i32>) = sqlx::query_as(
+            "select coalesce(number, document_no::text), array_agg(line order by line) \
+             from document join document_line using (document_no) \
+             where document_no::text = $1 group by document_no",
         )
         .bind(&document_no)
         .fetch_one(books.world.pool())
         .await
         .unwrap();
-        let (mut found, mut after) = (Vec::new(), 0);
-        loop {
-            let target = format!("/v1/invoices/{name}/receipts?limit=7&starting_after={after}");
-            let page = reader.get(&target).await.ok();
-            found.extend(entries(&page["data"]));
-            let Some(next) = page["next"].as_str() else { break };
-            after = next.parse().unwrap();
+        let target = format!("/v1/invoices/{name}/receipts");
+        for reader in &readers {
+            assert_eq!(all_pages(reader, &target).await, expected, "{name}");
         }
-        assert_eq!(found, expected, "{name}");
+        let mut of_lines = Vec::new();
+        for line in lines {
+            let target = format!("/v1/invoices/{name}/lines/{line}/receipts");
+            let found = all_pages(&readers[0], &target).await;
+            assert_eq!(all_pages(&readers[1], &target).await, found, "{name} line {line}");
+            of_lines.extend(found);
+        }
+        of_lines.sort_unstable();
+        of_lines.dedup();
+        assert_eq!(of_lines, expected, "{name}: each receipt is behind a line");
+    }
+    standby.stop().await;
+}
+
+/// The entries of all pages.
+async fn all_pages(reader: &Client, target: &str) -> Vec<i64> {
+    let (mut found, mut after) = (Vec::new(), 0);
+    loop {
+        let page = reader.get(&format!("{target}?limit=7&starting_after={after}")).await.ok();
+        found.extend(entries(&page["data"]));
+        let Some(next) = page["next"].as_str() else { return found };
+        after = next.parse().unwrap();
     }
 }
