@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Books, SEGMENT_ENTRIES};
+use super::{Books, SEGMENT_ENTRIES, event};
 use crate::api::client::Client;
 use crate::harness::wait_for;
 use crate::metering::receipt;
@@ -80,6 +80,9 @@ async fn a_receipt_is_found_by_its_id_with_and_without_the_engines_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receipts_behind_a_document_come_in_pages_without_gap_or_repetition() {
     let books = Books::with_documents().await;
+    books.count((0..20).map(|number| event("later", number, "acme", "04"))).await;
+    books.done("receipts void acme later-7 a-6 --because test");
+    books.issue().await;
     books.sealed().await;
     let engine = books.engine.as_ref().unwrap();
     let documents: Vec<(String, Vec<i64>)> = sqlx::query_as(
