@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use billing::receipt::ReceiptKey;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use parking_lot::RwLock;
 
 use crate::store::filter::hash_of;
@@ -55,9 +54,59 @@ struct Replaced {
     keys: RwLock<HashMap<(i32, ReceiptKey), Counted>>,
 }
 
-/// A table for each segment, so that a sealed segment's keys are dropped at once and their memory
-/// with them. There are two or three, the oldest first.
-type Shard = Vec<(i64, HashTable<CommittedKey>)>;
+/// The oldest segment first. There are two or three, of one epoch or two.
+type Shard = Vec<Table>;
+
+/// The keys of a segment that were counted from one epoch's stream. A segment has tables of its own, so that they are
+/// dropped at once when it is sealed, and their memory with them.
+struct Table {
+    segment: i64,
+    /// The segment's first entry.
+    first: i64,
+    epoch: i32,
+    slots: HashTable<Slot>,
+}
+
+/// What a table has of a key: 40 bytes, and not 48, of which there are millions.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// The receipt's key, its upper half and its lower one.
+    key: [u64; 2],
+    digest: u64,
+    sequence: i64,
+    brand_no: i32,
+    /// Entries after the segment's first one.
+    offset: u32,
+}
+
+impl Slot {
+    fn key(&self) -> ReceiptKey {
+        let [upper, lower] = self.key.map(u128::from);
+        ReceiptKey(upper << 64 | lower)
+    }
+
+    fn is(&self, brand_no: i32, key: ReceiptKey) -> bool {
+        self.brand_no == brand_no && self.key() == key
+    }
+
+    fn hash(&self) -> u64 {
+        hash_of(self.brand_no, self.key())
+    }
+}
+
+impl Table {
+    fn counted(&self, slot: &Slot) -> Counted {
+        let Slot { digest, sequence, offset, .. } = *slot;
+        Counted { entry: self.first + i64::from(offset), epoch: self.epoch, sequence, digest }
+    }
+
+    fn slot(&self, known: CommittedKey) -> Slot {
+        let CommittedKey { brand_no, key, digest, entry, sequence, .. } = known;
+        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).expect("it is masked");
+        let offset = u32::try_from(entry - self.first).expect("a segment has fewer entries");
+        Slot { key: [half(key.0 >> 64), half(key.0)], digest, sequence, brand_no, offset }
+    }
+}
 
 impl Keys {
     pub fn new(segment_entries: i64) -> Self {
@@ -72,8 +121,10 @@ impl Keys {
         }
         let hash = hash_of(brand_no, key);
         let shard = self.shard(hash).read();
-        let is_it = |known: &CommittedKey| known.key == key && known.brand_no == brand_no;
-        shard.iter().find_map(|(_, table)| table.find(hash, is_it)).map(|known| (*known).into())
+        let found = |table: &Table| {
+            table.slots.find(hash, |slot| slot.is(brand_no, key)).map(|slot| table.counted(slot))
+        };
+        shard.iter().find_map(found)
     }
 
     /// What counts in the place of what was counted first, if a conflict was resolved so.
@@ -97,38 +148,40 @@ impl Keys {
         let hash = hash_of(new.brand_no, new.key);
         let segment = segments::segment_of(new.entry, self.segment_entries);
         let mut shard = self.shard(hash).write();
-        let place = shard.iter().position(|(of, _)| *of == segment).unwrap_or_else(|| {
-            shard.push((segment, HashTable::new()));
-            shard.sort_unstable_by_key(|(of, _)| *of);
-            shard.iter().position(|(of, _)| *of == segment).expect("it was added just now")
+        let mut is_new = true;
+        for table in shard.iter_mut() {
+            let Ok(known) = table.slots.find_entry(hash, |slot| slot.is(new.brand_no, new.key))
+            else {
+                continue;
+            };
+            let entry = table.first + i64::from(known.get().offset);
+            if table.segment != segment || entry <= new.entry {
+                return false;
+            }
+            known.remove();
+            is_new = false;
+        }
+        let is_its = |table: &Table| (table.segment, table.epoch) == (segment, new.epoch);
+        let place = shard.iter().position(is_its).unwrap_or_else(|| {
+            let first = segments::entries_of(segment, self.segment_entries).start;
+            let slots = HashTable::new();
+            shard.push(Table { segment, first, epoch: new.epoch, slots });
+            shard.sort_unstable_by_key(|table| table.segment);
+            shard.iter().position(is_its).expect("it was added just now")
         });
-        let is_it = |known: &CommittedKey| known.key == new.key && known.brand_no == new.brand_no;
-        if shard.iter().any(|(of, table)| *of != segment && table.find(hash, is_it).is_some()) {
-            return false;
-        }
-        let rehash = |known: &CommittedKey| hash_of(known.brand_no, known.key);
-        match shard[place].1.entry(hash, is_it, rehash) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(new);
-                true
-            }
-            Entry::Occupied(mut known) => {
-                if new.entry < known.get().entry {
-                    *known.get_mut() = new;
-                }
-                false
-            }
-        }
+        let slot = shard[place].slot(new);
+        shard[place].slots.insert_unique(hash, slot, Slot::hash);
+        is_new
     }
 
     /// Takes a key away, if it is of this entry.
     pub fn remove(&self, brand_no: i32, key: ReceiptKey, entry: i64) {
         let hash = hash_of(brand_no, key);
-        let is_it = |known: &CommittedKey| {
-            (known.key, known.brand_no, known.entry) == (key, brand_no, entry)
-        };
-        for (_, table) in self.shard(hash).write().iter_mut() {
-            if let Ok(found) = table.find_entry(hash, is_it) {
+        for table in self.shard(hash).write().iter_mut() {
+            let first = table.first;
+            let is_it =
+                |slot: &Slot| slot.is(brand_no, key) && first + i64::from(slot.offset) == entry;
+            if let Ok(found) = table.slots.find_entry(hash, is_it) {
                 found.remove();
             }
         }
@@ -138,8 +191,8 @@ impl Keys {
     pub fn drop_segment(&self, segment: i64) {
         for shard in self.shards.iter() {
             let mut shard = shard.write();
-            let place = shard.iter().position(|(of, _)| *of == segment);
-            let dropped = place.map(|place| shard.remove(place));
+            let dropped: Vec<Table> =
+                shard.extract_if(.., |table| table.segment == segment).collect();
             // Readers need not wait while the memory is given back.
             drop(shard);
             drop(dropped);
@@ -150,8 +203,8 @@ impl Keys {
     pub fn of_segment(&self, segment: i64, mut take: impl FnMut(i32, ReceiptKey)) {
         let mut keys = Vec::new();
         for shard in self.shards.iter() {
-            for (_, table) in shard.read().iter().filter(|(of, _)| *of == segment) {
-                keys.extend(table.iter().map(|known| (known.brand_no, known.key)));
+            for table in shard.read().iter().filter(|table| table.segment == segment) {
+                keys.extend(table.slots.iter().map(|slot| (slot.brand_no, slot.key())));
             }
             keys.drain(..).for_each(|(brand_no, key)| take(brand_no, key));
         }
@@ -159,7 +212,7 @@ impl Keys {
 
     /// How many keys there are; one that was replaced counts once.
     pub fn len(&self) -> usize {
-        let keys_of = |shard: &Shard| shard.iter().map(|(_, table)| table.len()).sum::<usize>();
+        let keys_of = |shard: &Shard| shard.iter().map(|table| table.slots.len()).sum::<usize>();
         self.shards.iter().map(|shard| keys_of(&shard.read())).sum()
     }
 
@@ -206,6 +259,22 @@ mod tests {
         assert_eq!(keys.len(), 1, "it is another entry's");
         keys.remove(1, ReceiptKey::of("r"), 10);
         assert_eq!(keys.len(), 0);
+    }
+
+    #[test]
+    fn what_is_counted_from_an_earlier_stream_is_known_by_its_own_position() {
+        let keys = Keys::new(100);
+        let of_epoch = |epoch, id, entry| CommittedKey { epoch, ..key(1, id, entry) };
+        assert!(keys.add(of_epoch(1, "old", 10)));
+        assert!(keys.add(of_epoch(2, "new", 11)));
+        assert!(!keys.add(of_epoch(2, "old", 12)), "it is counted, whatever stream has it");
+        assert!(!keys.add(of_epoch(2, "old", 9)), "the lower entry counts, whatever stream has it");
+        let old = Counted { entry: 9, epoch: 2, sequence: 9, digest: 7 };
+        assert_eq!(keys.get(1, ReceiptKey::of("old")), Some(old));
+        assert_eq!(keys.get(1, ReceiptKey::of("new")).unwrap().epoch, 2);
+        assert_eq!(keys.len(), 2);
+        keys.drop_segment(0);
+        assert!(keys.is_empty());
     }
 
     #[test]

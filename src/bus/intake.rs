@@ -253,9 +253,11 @@ impl Intake {
             Care::Small(messages) => messages_max.min(*messages),
             Care::Refuse(_) => 1,
         };
+        if messages_max > 1 {
+            pull.fetch().await?;
+        }
         while deliveries.len() < messages_max && bytes < self.config.chunk_bytes_max {
-            pull.ask().await?;
-            let Some(delivery) = pull.ready()? else { break };
+            let Some(delivery) = pull.more().await? else { break };
             bytes += delivery.payload.len();
             deliveries.push(delivery);
         }

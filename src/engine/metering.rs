@@ -317,7 +317,6 @@ async fn load_keys(
     for key in corrections::replacements(&store.pool).await? {
         keys.replace(key);
     }
-    entries.sort();
     Ok((keys, entries))
 }
 

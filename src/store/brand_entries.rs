@@ -1,12 +1,12 @@
-//! Which entries are a brand's, of the segments that are not sealed: in memory, four bytes an entry, since no
-//! index leads to them yet.
+//! Whose each entry is, of the segments that are not sealed: in memory, four bytes an entry, since no index leads
+//! to a brand's entries yet.
 //!
-//! Written by the engine as it commits, and lent to those who read pages of a brand's receipts. What corrections
-//! add stands beside the ledger in a table of its own, and is not here.
+//! Written by the engine as it commits, which takes no longer than to append to an array, and lent to those who read
+//! pages of a brand's receipts, who search it. What corrections add stands beside the ledger in a table of its own,
+//! and is not here.
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use super::keys::CommittedKey;
@@ -19,38 +19,36 @@ pub struct BrandEntries {
     segments: Arc<RwLock<Vec<Arc<Segment>>>>,
 }
 
-/// One segment: by brand how many entries after the segment's first one each is, ascending.
+/// One segment.
 #[derive(Debug)]
 struct Segment {
     no: i64,
     first: i64,
-    brands: RwLock<HashMap<i32, Vec<u32>>>,
+    /// The brand of each entry from the first one on.
+    brands: RwLock<Vec<i32>>,
 }
+
+/// In the place of a brand's number for an entry that no event has counted.
+const NOBODY: i32 = 0;
 
 impl BrandEntries {
     pub fn new(segment_entries: i64) -> Self {
         Self { segment_entries, segments: Arc::default() }
     }
 
-    /// Adds what is committed. Entries of a brand come in their order, unless [`Self::sort`] follows.
+    /// Adds what is committed, in any order.
     pub fn add(&self, keys: &[CommittedKey]) {
         let segment_of = |key: &CommittedKey| segments::segment_of(key.entry, self.segment_entries);
         for of_segment in keys.chunk_by(|one, next| segment_of(one) == segment_of(next)) {
             let segment = self.segment(segment_of(&of_segment[0]));
             let mut brands = segment.brands.write();
-            for of_brand in of_segment.chunk_by(|one, next| one.brand_no == next.brand_no) {
-                let offsets = of_brand.iter().map(|key| {
-                    u32::try_from(key.entry - segment.first).expect("a segment has fewer entries")
-                });
-                brands.entry(of_brand[0].brand_no).or_default().extend(offsets);
+            for key in of_segment {
+                let place = segment.place(key.entry);
+                if place >= brands.len() {
+                    brands.resize(place + 1, NOBODY);
+                }
+                brands[place] = key.brand_no;
             }
-        }
-    }
-
-    /// Brings what was added in any order into its order.
-    pub fn sort(&self) {
-        for segment in self.segments.read().iter() {
-            segment.brands.write().values_mut().for_each(|offsets| offsets.sort_unstable());
         }
     }
 
@@ -65,7 +63,10 @@ impl BrandEntries {
             return Arc::clone(segment);
         }
         let first = segments::entries_of(no, self.segment_entries).start;
-        let segment = Arc::new(Segment { no, first, brands: RwLock::default() });
+        // Never moved as it grows; what is not written takes no memory.
+        let entries = usize::try_from(self.segment_entries).unwrap_or_default();
+        let brands = RwLock::new(Vec::with_capacity(entries));
+        let segment = Arc::new(Segment { no, first, brands });
         segments.push(Arc::clone(&segment));
         segments.sort_unstable_by_key(|of| of.no);
         segment
@@ -76,6 +77,50 @@ impl BrandEntries {
     pub fn lend(&self, bounds: impl FnOnce() -> Bounds) -> Unsealed {
         let segments = self.segments.read().clone();
         Unsealed { bounds: bounds(), segments }
+    }
+}
+
+impl Segment {
+    /// Entries that are searched at once; whoever adds some waits as long.
+    const SEARCHED: usize = 65_536;
+
+    fn place(&self, entry: i64) -> usize {
+        usize::try_from(entry - self.first).unwrap_or_default()
+    }
+
+    /// Adds the brand's entries from `from` to before `until` to `found`, up to `limit` of them.
+    fn search(&self, brand_no: i32, from: i64, until: i64, (found, limit): (&mut Vec<i64>, usize)) {
+        let (mut begin, end) = (self.place(from), self.place(until));
+        loop {
+            let brands = self.brands.read();
+            let searched = (begin + Self::SEARCHED).min(end).min(brands.len());
+            if begin >= searched || found.len() >= limit {
+                return;
+            }
+            search(&brands[begin..searched], brand_no, |place| {
+                let offset = i64::try_from(begin + place).unwrap_or(i64::MAX);
+                found.push(self.first + offset);
+                found.len() < limit
+            });
+            begin = searched;
+        }
+    }
+}
+
+/// Hands the places of `brand_no` to `take`, until it says that it wants no more. Of 64 places that are all another's
+/// it takes a few instructions to find that out, which is what makes searching millions a matter of a millisecond.
+fn search(brands: &[i32], brand_no: i32, mut take: impl FnMut(usize) -> bool) {
+    const TOGETHER: usize = 64;
+    for (index, together) in brands.chunks(TOGETHER).enumerate() {
+        // A sum, since whatever stops at the first place compares one place at a time.
+        if together.iter().map(|brand| u8::from(*brand == brand_no)).sum::<u8>() == 0 {
+            continue;
+        }
+        for (place, brand) in together.iter().enumerate() {
+            if *brand == brand_no && !take(index * TOGETHER + place) {
+                return;
+            }
+        }
     }
 }
 
@@ -102,13 +147,7 @@ impl Unsealed {
         let from = sealed_until.max(after.saturating_add(1));
         let mut found = Vec::new();
         for segment in &self.segments {
-            let brands = segment.brands.read();
-            let Some(offsets) = brands.get(&brand_no) else { continue };
-            let entry = |offset: &u32| segment.first + i64::from(*offset);
-            let place = offsets.partition_point(|offset| entry(offset) < from);
-            let known =
-                offsets[place..].iter().map(entry).take_while(|entry| *entry < unknown_from);
-            found.extend(known.take(limit - found.len()));
+            segment.search(brand_no, from.max(segment.first), unknown_from, (&mut found, limit));
         }
         found
     }
@@ -169,10 +208,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_loaded_in_any_order_is_sorted() {
+    fn what_is_loaded_in_any_order_comes_in_its_order() {
         let entries = BrandEntries::new(10);
         entries.add(&keys(&[(1, 7), (1, 3), (2, 5), (1, 5)]));
-        entries.sort();
-        assert_eq!(lent(&entries, 0, 9).of_brand(1, 3, 9), [5, 7]);
+        assert_eq!(lent(&entries, 0, 9).of_brand(1, 0, 9), [3, 5, 7]);
+    }
+
+    #[test]
+    fn many_entries_are_searched_to_the_last_and_no_further_than_wanted() {
+        let entries = BrandEntries::new(300_000);
+        let brand = |entry: i64| if entry % 977 == 0 { 5 } else { 6 };
+        let all: Vec<_> = (1..=250_000).map(|entry| (brand(entry), entry)).collect();
+        entries.add(&keys(&all));
+        let lent = lent(&entries, 0, 250_001);
+        let expected: Vec<i64> = (1..=250_000).filter(|entry| entry % 977 == 0).collect();
+        assert_eq!(lent.of_brand(5, 0, usize::MAX), expected);
+        assert_eq!(lent.of_brand(5, 976, 3), expected[..3]);
+        assert_eq!(lent.of_brand(5, 977, 3), expected[1..4]);
+        assert_eq!(lent.of_brand(6, 200_000, 1), [200_001]);
     }
 }
