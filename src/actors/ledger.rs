@@ -85,7 +85,7 @@ pub struct LedgerState {
     writer: Writer,
     /// Messages that waited behind the last chunk.
     waiting: u64,
-    /// Sealed segments whose keys are still in the map, with the last chunk that may need them.
+    /// Sealed segments whose keys and entries are still in memory, with the last chunk that may need them.
     sealed: Vec<(i64, ChunkNo)>,
     /// Segments below this one have their partition.
     segments_until: i64,
@@ -214,7 +214,7 @@ impl LedgerState {
         self.drop_sealed();
     }
 
-    /// Drops the keys of sealed segments. A chunk that took its number before the segment was
+    /// Drops the keys of sealed segments, and whose their entries are. A chunk that took its number before the segment was
     /// published may have been looked up without its filter, and is decided by the keys.
     fn drop_sealed(&mut self) {
         let committed = self.arguments.flight.committed();

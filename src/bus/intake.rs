@@ -253,8 +253,8 @@ impl Intake {
             Care::Small(messages) => messages_max.min(*messages),
             Care::Refuse(_) => 1,
         };
-        if messages_max > 1 {
-            pull.fetch().await?;
+        if bytes < self.config.chunk_bytes_max {
+            pull.fetch(messages_max - 1).await?;
         }
         while deliveries.len() < messages_max && bytes < self.config.chunk_bytes_max {
             let Some(delivery) = pull.more().await? else { break };

@@ -1,6 +1,7 @@
 //! The NATS edge: streams, the two wire shapes, and the intake that feeds the actors.
 
 mod adopting;
+mod asked;
 mod caution;
 pub mod compare;
 mod corrections;

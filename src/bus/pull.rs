@@ -10,8 +10,10 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Bus;
+use super::asked::Asked;
 
 /// How the stream is read.
 #[derive(Clone, Debug)]
@@ -98,15 +100,15 @@ pub struct Pull {
     consumer: PullConsumer,
     subscriber: Subscriber,
     inbox: Subject,
-    /// Messages asked for and not yet delivered.
-    outstanding: usize,
-    /// True while what is there is on its way, see [`Self::fetch`].
-    is_fetching: bool,
+    asked: Asked,
     /// True if messages are asked for ahead however few wait.
-    is_ahead: bool,
+    is_always_ahead: bool,
     /// Messages that waited in the stream when the last one was sent.
     waiting: u64,
     deliveries: u64,
+    /// When the server was heard last, and whether it was since that was noted.
+    heard: Instant,
+    has_heard: bool,
     connections: watch::Receiver<u64>,
 }
 
@@ -120,7 +122,7 @@ const ACK_WAIT: Duration = Duration::from_secs(600);
 /// So many messages must wait for the next ones to be asked for ahead. With fewer they are fetched together, now and
 /// then: to send and take each by itself as it comes costs the server and us five times as much.
 const AHEAD_FROM: u64 = 8_192;
-/// What is there is on its way no longer than this; if it is, whoever gathers goes on without it.
+/// What is fetched is waited for no longer than this, all together; then whoever gathers goes on without it.
 const FETCH_WAIT: Duration = Duration::from_millis(100);
 
 /// The server forgets a consumer that reads beside the engine once nobody has asked it for so long.
@@ -170,7 +172,7 @@ impl Pull {
         config: &Config,
         consumer: PullConsumer,
         connections: watch::Receiver<u64>,
-        is_ahead: bool,
+        is_always_ahead: bool,
     ) -> Result<Self, Doubt> {
         let inbox = Subject::from(bus.client.new_inbox());
         let subscriber = bus
@@ -187,10 +189,11 @@ impl Pull {
             consumer,
             subscriber,
             inbox,
-            outstanding: 0,
-            is_fetching: false,
-            is_ahead,
+            asked: Asked::default(),
+            is_always_ahead,
             deliveries: 0,
+            heard: Instant::now(),
+            has_heard: false,
             connections,
         };
         pull.ask().await?;
@@ -211,38 +214,39 @@ impl Pull {
         }
     }
 
-    /// What the server sends next.
+    /// What the server sends next. Who gives up waiting and begins again does not begin the silence anew.
     async fn message(&mut self) -> Result<Message, Doubt> {
         let silence_max = self.config.heartbeat * 2;
+        if std::mem::take(&mut self.has_heard) {
+            self.heard = Instant::now();
+        }
         tokio::select! {
             biased;
             changed = self.connections.changed() => {
                 Err(if changed.is_ok() { Doubt::Reconnected } else { Doubt::Ended })
             }
-            message = tokio::time::timeout(silence_max, self.subscriber.next()) => {
+            message = tokio::time::timeout_at(self.heard + silence_max, self.subscriber.next()) => {
                 message.map_err(|_| Doubt::Silent(silence_max))?.ok_or(Doubt::Ended)
             }
         }
     }
 
-    /// Asks for all that is in the stream now, unless messages are asked for already. [`Self::more`] gives it.
+    /// Asks for what is in the stream now, up to `messages`, unless some are asked for already. [`Self::more`] gives
+    /// it.
     ///
     /// # Errors
     /// Any [`Doubt`]; the pull must then be dropped.
-    pub async fn fetch(&mut self) -> Result<(), Doubt> {
-        if self.reads_ahead() || self.outstanding > 0 {
+    pub async fn fetch(&mut self, messages: usize) -> Result<(), Doubt> {
+        let batch = messages.min(self.config.messages);
+        if self.reads_ahead() || self.asked.messages() > 0 || batch == 0 {
             return Ok(());
         }
-        self.is_fetching = true;
-        self.request(BatchConfig {
-            batch: self.config.messages,
-            no_wait: true,
-            ..BatchConfig::default()
-        })
-        .await
+        self.request(BatchConfig { batch, no_wait: true, ..BatchConfig::default() }).await?;
+        self.asked.fetch(batch, Instant::now() + FETCH_WAIT);
+        Ok(())
     }
 
-    /// The next message of those that are there, here or on their way.
+    /// The next message of those that are here, or on their way since they were fetched.
     ///
     /// # Errors
     /// Any [`Doubt`]; the pull must then be dropped.
@@ -254,13 +258,12 @@ impl Pull {
             if let Some(delivery) = self.ready()? {
                 return Ok(Some(delivery));
             }
-            if !self.is_fetching {
-                return Ok(None);
-            }
-            let Ok(message) = tokio::time::timeout(FETCH_WAIT, self.message()).await else {
-                return Ok(None);
-            };
-            if let Some(delivery) = self.take(message?)? {
+            let Some(until) = self.asked.fetched_until() else { return Ok(None) };
+            // Whether the connection was lost is for `next` to see: what has come before that is good, and a chunk of
+            // it moves the cursor on to what may have ended the connection.
+            let message = tokio::time::timeout_at(until, self.subscriber.next()).await;
+            let Ok(Some(message)) = message else { return Ok(None) };
+            if let Some(delivery) = self.take(message)? {
                 return Ok(Some(delivery));
             }
         }
@@ -285,34 +288,38 @@ impl Pull {
     /// # Errors
     /// Any [`Doubt`]; the pull must then be dropped.
     pub async fn ask(&mut self) -> Result<(), Doubt> {
-        let (is_enough, batch) = if self.reads_ahead() {
-            (self.outstanding > self.config.messages / 2, self.config.messages)
+        let (enough, batch) = if self.reads_ahead() {
+            (self.config.messages / 2, self.config.messages)
         } else {
-            (self.outstanding > 0, 1)
+            (0, 1)
         };
-        if is_enough {
+        if self.asked.messages() > enough || self.asked.fetched_until().is_some() {
             return Ok(());
         }
         let (expires, idle_heartbeat) = (Some(EXPIRES), self.config.heartbeat);
-        self.request(BatchConfig { batch, expires, idle_heartbeat, ..BatchConfig::default() }).await
+        self.request(BatchConfig { batch, expires, idle_heartbeat, ..BatchConfig::default() })
+            .await?;
+        self.asked.ahead(batch);
+        Ok(())
     }
 
     fn reads_ahead(&self) -> bool {
-        self.is_ahead || self.waiting >= AHEAD_FROM
+        self.is_always_ahead || self.waiting >= AHEAD_FROM
     }
 
     async fn request(&mut self, request: BatchConfig) -> Result<(), Doubt> {
-        let batch = request.batch;
         let request = BatchConfig { max_bytes: self.config.bytes, ..request };
         self.consumer
             .request_batch(request, self.inbox.clone())
             .await
             .map_err(|error| Doubt::Consumer(error.to_string()))?;
-        self.outstanding += batch;
+        // From now on there is something to be heard.
+        self.has_heard = true;
         Ok(())
     }
 
     fn take(&mut self, message: Message) -> Result<Option<Delivery>, Doubt> {
+        self.has_heard = true;
         if let Some(status) = message.status {
             return self.status(status, &message).map(|()| None);
         }
@@ -323,7 +330,7 @@ impl Pull {
             return Err(Doubt::DeliveryGap { expected, found: place.delivery });
         }
         self.deliveries = expected;
-        self.delivered(1);
+        self.asked.came();
         self.waiting = place.pending;
         let is_encoded = message
             .headers
@@ -343,22 +350,16 @@ impl Pull {
     fn status(&mut self, status: StatusCode, message: &Message) -> Result<(), Doubt> {
         match status {
             StatusCode::IDLE_HEARTBEAT => Ok(()),
-            // Nothing was there to be fetched.
-            StatusCode::NOT_FOUND if self.is_fetching => {
-                self.delivered(self.outstanding);
-                Ok(())
-            }
+            // Its messages have been taken off as they came, or will be.
+            StatusCode::REQUEST_TERMINATED if describes(message, "Batch Completed") => Ok(()),
             status if has_ended(status, message) => {
-                // The server says how much of the request was left, or nothing was.
+                // The server says how much of a request was left that was asked for ahead.
                 let left = message
                     .headers
                     .as_ref()
                     .and_then(|headers| headers.get("Nats-Pending-Messages"))
-                    .and_then(|left| left.as_str().parse().ok())
-                    .unwrap_or(0);
-                // One that is complete may have been an earlier one; those are known by their messages.
-                self.is_fetching &= is_complete(message);
-                self.delivered(left);
+                    .and_then(|left| left.as_str().parse().ok());
+                self.asked.ended(left);
                 Ok(())
             }
             status => {
@@ -367,23 +368,16 @@ impl Pull {
             }
         }
     }
-
-    /// So many of the messages that were asked for have come, or will not.
-    fn delivered(&mut self, messages: usize) {
-        self.outstanding = self.outstanding.saturating_sub(messages);
-        self.is_fetching &= self.outstanding > 0;
-    }
 }
 
-/// True if a request has come to its end as requests do: its time is over, its messages have come, or
-/// the next one does not fit its bytes.
+/// True if a request has come to its end as requests do: its time is over, the next message does not fit its bytes, or
+/// there is nothing more to be fetched.
 fn has_ended(status: StatusCode, message: &Message) -> bool {
-    let is_full = is_complete(message) || describes(message, "Exceeds MaxBytes");
-    status == StatusCode::TIMEOUT || (status == StatusCode::REQUEST_TERMINATED && is_full)
-}
-
-fn is_complete(message: &Message) -> bool {
-    describes(message, "Batch Completed")
+    match status {
+        StatusCode::TIMEOUT | StatusCode::NOT_FOUND => true,
+        StatusCode::REQUEST_TERMINATED => describes(message, "Exceeds MaxBytes"),
+        _ => false,
+    }
 }
 
 fn describes(message: &Message, what: &str) -> bool {

@@ -2,6 +2,8 @@
 //! entries among them that the line's charge takes, by the plan version on the document. Nothing is stored for it; it
 //! follows from what is.
 
+use std::ops::Range;
+
 use billing::ids::Predicate;
 use billing::line::LineKey;
 use billing::plan::{Plan, UsageKind};
@@ -215,38 +217,47 @@ impl Page<'_> {
         unsealed: Option<&Unsealed>,
         after: i64,
     ) -> Result<Vec<CountedReceipt>, Error> {
-        /// Entries of one look-up.
-        const ENTRIES_MAX: usize = 4_096;
-        let Period { brand_no, after: begin, cutoff, .. } = *self.period;
-        let after = begin.max(after);
-        let Some(unsealed) = unsealed else {
-            return self
-                .rows(snapshot, &Part { after, until: cutoff, entries: None }, self.limit)
-                .await;
-        };
-        let until = (unsealed.bounds.sealed_until - 1).min(cutoff);
-        let mut found =
-            self.add(Vec::new(), snapshot, Part { after, until, entries: None }).await?;
-        let (mut after, until) = (after.max(until), (unsealed.bounds.unknown_from - 1).min(cutoff));
-        let mut looked_up = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        while after < until && !self.is_full(&found) {
-            looked_up = looked_up.min(ENTRIES_MAX);
-            let entries = unsealed.of_brand(brand_no, after, looked_up);
-            let is_last = entries.len() < looked_up;
-            let last = entries.last().copied().filter(|_| !is_last).unwrap_or(until).min(until);
-            found = self
-                .add(found, snapshot, Part { after, until: last, entries: Some(entries) })
-                .await?;
-            (after, looked_up) = (last, looked_up * 4);
+        let Period { after: begin, cutoff, .. } = *self.period;
+        let (mut found, mut after) = (Vec::new(), begin.max(after));
+        if let Some(unsealed) = unsealed {
+            let until = (unsealed.bounds.sealed_until - 1).min(cutoff);
+            self.add(&mut found, snapshot, Part { after, until, entries: None }).await?;
+            after = after.max(until);
+            let until = (unsealed.bounds.unknown_from - 1).min(cutoff);
+            self.look_up(&mut found, snapshot, unsealed, after..until).await?;
+            after = after.max(until);
         }
-        self.add(found, snapshot, Part { after: after.max(until), until: cutoff, entries: None })
-            .await
+        self.add(&mut found, snapshot, Part { after, until: cutoff, entries: None }).await?;
+        Ok(found)
     }
 
-    fn is_full(&self, found: &[CountedReceipt]) -> bool {
-        self.missing(found) <= 0
+    /// Looks the brand's entries up after the range's start and up to its end, more of them each time. Where they are
+    /// close together, going through what is between them takes no longer.
+    async fn look_up(
+        &self,
+        found: &mut Vec<CountedReceipt>,
+        snapshot: &mut PgConnection,
+        unsealed: &Unsealed,
+        Range { start: mut after, end: until }: Range<i64>,
+    ) -> Result<(), Error> {
+        const ENTRIES_MAX: usize = 65_536;
+        /// A row that is looked up costs as much as so many that are gone through.
+        const APART: i64 = 4;
+        let mut looked_up = usize::try_from(self.limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX);
+        while after < until && self.missing(found) > 0 {
+            let entries = unsealed.of_brand(self.period.brand_no, after, looked_up);
+            // Fewer than were asked for are all that there are.
+            let last = if entries.len() < looked_up { until } else { entries[looked_up - 1] };
+            let last = last.min(until);
+            let is_sparse = i64::try_from(entries.len()).is_ok_and(|n| n * APART < last - after);
+            let part = Part { after, until: last, entries: is_sparse.then_some(entries) };
+            self.add(found, snapshot, part).await?;
+            (after, looked_up) = (last, (looked_up * 4).min(ENTRIES_MAX));
+        }
+        Ok(())
     }
 
+    /// Rows that the page still wants.
     fn missing(&self, found: &[CountedReceipt]) -> i64 {
         self.limit - i64::try_from(found.len()).unwrap_or(i64::MAX)
     }
@@ -254,14 +265,15 @@ impl Page<'_> {
     /// Adds what a part has, as far as it is missing.
     async fn add(
         &self,
-        mut found: Vec<CountedReceipt>,
+        found: &mut Vec<CountedReceipt>,
         snapshot: &mut PgConnection,
         part: Part,
-    ) -> Result<Vec<CountedReceipt>, Error> {
-        if part.after < part.until && !self.is_full(&found) {
-            found.extend(self.rows(snapshot, &part, self.missing(&found)).await?);
+    ) -> Result<(), Error> {
+        let missing = self.missing(found);
+        if part.after < part.until && missing > 0 {
+            found.extend(self.rows(snapshot, &part, missing).await?);
         }
-        Ok(found)
+        Ok(())
     }
 
     async fn rows(

@@ -54,7 +54,12 @@ impl BrandEntries {
 
     /// Drops the entries of a segment; those who were lent them keep them.
     pub fn drop_segment(&self, segment: i64) {
-        self.segments.write().retain(|of| of.no != segment);
+        let mut segments = self.segments.write();
+        let place = segments.iter().position(|of| of.no == segment);
+        let dropped = place.map(|place| segments.remove(place));
+        // Nobody need wait while the memory is given back.
+        drop(segments);
+        drop(dropped);
     }
 
     fn segment(&self, no: i64) -> Arc<Segment> {
@@ -97,7 +102,7 @@ impl Segment {
             if begin >= searched || found.len() >= limit {
                 return;
             }
-            search(&brands[begin..searched], brand_no, |place| {
+            places_of(brand_no, &brands[begin..searched], |place| {
                 let offset = i64::try_from(begin + place).unwrap_or(i64::MAX);
                 found.push(self.first + offset);
                 found.len() < limit
@@ -109,7 +114,7 @@ impl Segment {
 
 /// Hands the places of `brand_no` to `take`, until it says that it wants no more. Of 64 places that are all another's
 /// it takes a few instructions to find that out, which is what makes searching millions a matter of a millisecond.
-fn search(brands: &[i32], brand_no: i32, mut take: impl FnMut(usize) -> bool) {
+fn places_of(brand_no: i32, brands: &[i32], mut take: impl FnMut(usize) -> bool) {
     const TOGETHER: usize = 64;
     for (index, together) in brands.chunks(TOGETHER).enumerate() {
         // A sum, since whatever stops at the first place compares one place at a time.

@@ -83,6 +83,8 @@ async fn the_receipts_behind_a_document_come_in_pages_without_gap_or_repetition(
     books.count((0..20).map(|number| event("later", number, "acme", "04"))).await;
     books.done("receipts void acme later-7 a-6 --because test");
     books.issue().await;
+    // What comes after the documents is behind none of them.
+    books.count((0..9).map(|number| event("last", number, "acme", "04"))).await;
     books.sealed().await;
     let engine = books.engine.as_ref().unwrap();
     let documents: Vec<(String, Vec<i64>)> = sqlx::query_as(
