@@ -3,7 +3,10 @@
 use tokio::time::Instant;
 
 /// Messages that are due: asked for ahead, in one request or two, or fetched. Never both: a fetch is asked for when
-/// nothing else is, and nothing else until it has ended. So whatever ends meanwhile is the fetch.
+/// nothing else is due, and nothing else until it has ended. So what ends meanwhile is the fetch.
+///
+/// A server says nothing of a request whose bytes come out exactly even. Its messages stay due then, until the silence is
+/// noticed and reading begins again at the cursor.
 #[derive(Debug, Default)]
 pub struct Asked {
     messages: usize,
@@ -37,7 +40,13 @@ impl Asked {
         self.settle(1);
     }
 
-    /// A request has ended, and so many of its messages will not come; of one that does not say, none will.
+    /// The next message does not fit a request, so that so many of its messages will not come. Those before it may still
+    /// be on their way.
+    pub fn cut(&mut self, left: usize) {
+        self.settle(left);
+    }
+
+    /// A request has ended after its last message, and so many will not come; of one that does not say, none will.
     pub fn ended(&mut self, left: Option<usize>) {
         let left = left.filter(|_| self.fetched_until.is_none());
         self.settle(left.unwrap_or(self.messages));
@@ -84,6 +93,17 @@ mod tests {
             asked.ended(left);
             assert_eq!(due(&asked), (0, false), "{came} came, {left:?} were left");
         }
+    }
+
+    #[test]
+    fn a_fetch_that_is_cut_ends_with_the_messages_that_fit() {
+        let mut asked = fetching(8);
+        asked.came();
+        asked.cut(5);
+        assert_eq!(due(&asked), (2, true), "they may come after the word that it is cut");
+        asked.came();
+        asked.came();
+        assert_eq!(due(&asked), (0, false));
     }
 
     #[test]

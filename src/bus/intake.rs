@@ -238,7 +238,7 @@ impl Intake {
         self.caution.unwrap_or(Caution::None)
     }
 
-    /// Takes what is there, up to the limits of a chunk, and at least one message.
+    /// Takes what is there, here or in the stream, up to the limits of a chunk, and at least one message.
     async fn gather(
         &self,
         pull: &mut Pull,
@@ -254,7 +254,7 @@ impl Intake {
             Care::Refuse(_) => 1,
         };
         if bytes < self.config.chunk_bytes_max {
-            pull.fetch(messages_max - 1).await?;
+            pull.fetch(messages_max.saturating_sub(1)).await?;
         }
         while deliveries.len() < messages_max && bytes < self.config.chunk_bytes_max {
             let Some(delivery) = pull.more().await? else { break };

@@ -20,7 +20,7 @@ use super::asked::Asked;
 pub struct Config {
     pub stream: String,
     pub consumer: String,
-    /// Messages asked for at a time; half as many again may be on their way.
+    /// Messages asked for at a time while many wait; half as many again may be on their way then.
     pub messages: usize,
     /// Bytes asked for at a time; more if the server takes longer messages.
     pub bytes: usize,
@@ -106,7 +106,7 @@ pub struct Pull {
     /// Messages that waited in the stream when the last one was sent.
     waiting: u64,
     deliveries: u64,
-    /// When the server was heard last, and whether it was since that was noted.
+    /// From when on silence counts, and whether the server was heard or asked since that was noted.
     heard: Instant,
     has_heard: bool,
     connections: watch::Receiver<u64>,
@@ -352,14 +352,13 @@ impl Pull {
             StatusCode::IDLE_HEARTBEAT => Ok(()),
             // Its messages have been taken off as they came, or will be.
             StatusCode::REQUEST_TERMINATED if describes(message, "Batch Completed") => Ok(()),
-            status if has_ended(status, message) => {
-                // The server says how much of a request was left that was asked for ahead.
-                let left = message
-                    .headers
-                    .as_ref()
-                    .and_then(|headers| headers.get("Nats-Pending-Messages"))
-                    .and_then(|left| left.as_str().parse().ok());
-                self.asked.ended(left);
+            StatusCode::REQUEST_TERMINATED if describes(message, "Exceeds MaxBytes") => {
+                self.asked.cut(left(message).unwrap_or(self.asked.messages()));
+                Ok(())
+            }
+            // Its time is over, or there is nothing more to be fetched.
+            StatusCode::TIMEOUT | StatusCode::NOT_FOUND => {
+                self.asked.ended(left(message));
                 Ok(())
             }
             status => {
@@ -370,14 +369,9 @@ impl Pull {
     }
 }
 
-/// True if a request has come to its end as requests do: its time is over, the next message does not fit its bytes, or
-/// there is nothing more to be fetched.
-fn has_ended(status: StatusCode, message: &Message) -> bool {
-    match status {
-        StatusCode::TIMEOUT | StatusCode::NOT_FOUND => true,
-        StatusCode::REQUEST_TERMINATED => describes(message, "Exceeds MaxBytes"),
-        _ => false,
-    }
+/// How many messages of a request will not come, as the server says.
+fn left(message: &Message) -> Option<usize> {
+    message.headers.as_ref()?.get("Nats-Pending-Messages")?.as_str().parse().ok()
 }
 
 fn describes(message: &Message, what: &str) -> bool {

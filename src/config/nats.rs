@@ -78,7 +78,7 @@ pub struct Intake {
     pub chunk_bytes_max: usize,
     /// Chunks between intake and commit.
     pub credits: usize,
-    /// Messages asked for at a time; half as many again may be on their way.
+    /// Messages asked for at a time while many wait; half as many again may be on their way then.
     pub pull_messages: usize,
     /// The server says this often, in milliseconds, that it is there when it has nothing to send.
     pub heartbeat_ms: u64,

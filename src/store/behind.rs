@@ -210,7 +210,7 @@ struct Part {
 
 impl Page<'_> {
     /// Sealed segments are read by the index of the brand. Of those that are not, the engine knows which entries are
-    /// the brand's; they are looked up until the page is full, and only what it does not know of is gone through.
+    /// the brand's; they are looked up until the page is full, and what it does not know of is gone through.
     async fn read(
         &self,
         snapshot: &mut PgConnection,
