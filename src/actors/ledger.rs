@@ -214,8 +214,9 @@ impl LedgerState {
         self.drop_sealed();
     }
 
-    /// Drops the keys of sealed segments, and whose their entries are. A chunk that took its number before the segment was
-    /// published may have been looked up without its filter, and is decided by the keys.
+    /// Drops the keys of sealed segments, and whose their entries are. A chunk that took its number
+    /// before the segment was published may have been looked up without its filter, and is decided
+    /// by the keys.
     fn drop_sealed(&mut self) {
         let committed = self.arguments.flight.committed();
         let LedgerArguments { keys, entries, .. } = &self.arguments;

@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(lent.find(Some(7), key), known);
         assert_eq!(lent.find(Some(8), key).entries, [0; 0]);
         assert_eq!(lent.unsealed().bounds, bounds);
-        assert_eq!(lent.unsealed().of_brand(7, 0, 9), [31]);
+        assert_eq!(lent.unsealed().of_brand(7, 0, 40, 9), [31]);
         lent.archive.committed(40);
         assert_eq!(lent.find(Some(7), key).bounds.unknown_from, 41);
     }

@@ -119,8 +119,8 @@ pub const EPOCH_LABEL: &str = "prooftally.epoch";
 const EXPIRES: Duration = Duration::from_secs(30);
 /// Longer than any commit, so that nothing is delivered twice for slowness alone.
 const ACK_WAIT: Duration = Duration::from_secs(600);
-/// So many messages must wait for the next ones to be asked for ahead. With fewer they are fetched together, now and
-/// then: to send and take each by itself as it comes costs the server and us five times as much.
+/// So many messages must wait for the next ones to be asked for ahead. With fewer they are fetched together, a
+/// chunk at a time: to send and take each by itself as it comes costs the server and us more (decision 23).
 const AHEAD_FROM: u64 = 8_192;
 /// What is fetched is waited for no longer than this, all together; then whoever gathers goes on without it.
 const FETCH_WAIT: Duration = Duration::from_millis(100);

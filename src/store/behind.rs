@@ -155,20 +155,17 @@ pub fn all_of_document(
     document_no: i64,
     after: i64,
 ) -> impl Stream<Item = Result<CountedReceipt, Error>> + Unpin + Send {
-    sqlx::query_as(
-        "select l.entry, l.epoch, l.sequence, l.source, b.brand_id, l.receipt_id, \
-            q.name || '@' || q.version as predicate, l.supplier, l.product, l.result, \
-            l.verified_at, l.expires_at, l.usage_day \
-         from document_period p join ledger l on l.brand_no = p.brand_no \
+    let statement = format!(
+        "{COUNTED_RECEIPT} join document_period p on p.brand_no = l.brand_no \
             and l.usage_day >= p.period_start and l.usage_day < p.period_end \
             and l.entry > p.after and l.entry <= p.cutoff \
-         join brand b on b.brand_no = l.brand_no join predicate q using (predicate_no) \
-         where p.document_no = $1 and l.entry > $2 order by l.entry",
-    )
-    .bind(document_no)
-    .bind(after)
-    .fetch(connection)
-    .map_err(Error::from)
+         where p.document_no = $1 and l.entry > $2 order by l.entry"
+    );
+    sqlx::query_as(AssertSqlSafe(statement))
+        .bind(document_no)
+        .bind(after)
+        .fetch(connection)
+        .map_err(Error::from)
 }
 
 /// The entries behind a line, by entry, after the entry `after`. What takes one back is among them. `unsealed` is as
@@ -241,14 +238,13 @@ impl Page<'_> {
         Range { start: mut after, end: until }: Range<i64>,
     ) -> Result<(), Error> {
         const ENTRIES_MAX: usize = 65_536;
-        /// A row that is looked up costs as much as so many that are gone through.
+        /// A row that is looked up is taken to cost as much as so many that are gone through.
         const APART: i64 = 4;
         let mut looked_up = usize::try_from(self.limit).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX);
         while after < until && self.missing(found) > 0 {
-            let entries = unsealed.of_brand(self.period.brand_no, after, looked_up);
+            let entries = unsealed.of_brand(self.period.brand_no, after, until, looked_up);
             // Fewer than were asked for are all that there are.
             let last = if entries.len() < looked_up { until } else { entries[looked_up - 1] };
-            let last = last.min(until);
             let is_sparse = i64::try_from(entries.len()).is_ok_and(|n| n * APART < last - after);
             let part = Part { after, until: last, entries: is_sparse.then_some(entries) };
             self.add(found, snapshot, part).await?;
