@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config as StreamConfig, Source, Stream};
 use chrono::{DateTime, Utc};
@@ -231,6 +232,35 @@ async fn a_consumer_that_somebody_touches_is_made_anew_at_the_cursor() {
     let totals = cursor::read(world.pool()).await.unwrap().totals;
     assert_eq!((totals.counted, totals.duplicate), (25, 0));
     assert_counted(&world, 25).await;
+}
+
+/// Whoever asks the engine for something interrupts its reading, and must not begin the silence anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_silent_is_noticed_however_often_the_engine_is_asked() {
+    const HEARTBEAT: Duration = Duration::from_millis(500);
+    let world = World::configured(|config| config.intake.heartbeat_ms = 500).await;
+    let engine = world.engine().await;
+    publish(&world, 0..3).await;
+    world.wait_until_metered().await;
+    let nats = i32::try_from(world.nats.pid()).ok().and_then(rustix::process::Pid::from_raw);
+    let signal = |signal| rustix::process::kill_process(nats.unwrap(), signal).unwrap();
+    signal(rustix::process::Signal::STOP);
+    let asking = async {
+        loop {
+            let rung = sqlx::query("select pg_notify('prooftally_request', '')");
+            rung.execute(world.pool()).await.unwrap();
+            tokio::time::sleep(HEARTBEAT / 4).await;
+        }
+    };
+    tokio::select! {
+        () = asking => {}
+        () = wait_for_health(&engine, 503, "the server has been silent for 1s") => {}
+    }
+    signal(rustix::process::Signal::CONT);
+    publish(&world, 3..6).await;
+    world.wait_until_metered().await;
+    engine.stop().await;
+    assert_counted(&world, 6).await;
 }
 
 /// An engine that has been sent nothing yet cannot know by the deliveries that the consumer was moved.
